@@ -1,0 +1,12 @@
+package dev.quern.job;
+
+/**
+ * What the run produced, summed over the commit messages of the successful task attempts: each
+ * document counts once, whatever was retried. Samples count retries too; the record shows both.
+ *
+ * @param documents documents read
+ * @param quarantined of these, how many were set aside
+ * @param bytes UTF-8 bytes of the text of the documents written
+ * @param tokens token ids written
+ */
+public record RunTotals(long documents, long quarantined, long bytes, long tokens) {}
