@@ -1,0 +1,426 @@
+package dev.quern.tokenizer;
+
+import dev.quern.tokenizer.TokenizerException.Reason;
+import java.lang.ref.Cleaner;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+
+/**
+ * A loaded tokenizer. Safe for any number of threads at once; two with the same content and engine
+ * share their memory.
+ *
+ * <p>Text is UTF-8. Methods with {@code Object base, long offset} address it as sun.misc.Unsafe and
+ * Spark's UTF8String do: an offset in the object, or an absolute address if base is null (such text
+ * is read in place, other text is copied once). The caller answers for what these point to; only a
+ * byte[] is checked.
+ *
+ * <p>{@link #close} returns at once: calls that run then end undisturbed, and the last of them
+ * frees the memory; later calls throw {@link Reason#CLOSED}; a second close does nothing. A
+ * tokenizer that is never closed is freed after it became unreachable. The accessors of what it is
+ * (contentHash, engine, model ...) stay usable.
+ */
+public final class NativeTokenizer implements AutoCloseable {
+  private static final Cleaner CLEANER = Cleaner.create();
+
+  /** Slot and generation, never an address: a stale one is an error in the native registry. */
+  private final long handle;
+
+  private final Cleaner.Cleanable release;
+  private final String contentHash;
+  private final String engine;
+  private final String engineReason;
+  private final String model;
+  private final int vocabularySize;
+  private final List<String> notices;
+
+  private NativeTokenizer(long handle) {
+    this.handle = handle;
+    // The native registry counts the users of a tokenizer: a release while calls run is safe there,
+    // so that no count has to be kept (and fought over by all threads) here.
+    this.release = CLEANER.register(this, () -> QuernLibrary.quern_release(handle));
+    Map<String, Object> description = describe();
+    this.contentHash = (String) description.get("content_hash");
+    this.engine = (String) description.get("engine");
+    this.engineReason = (String) description.get("engine_reason");
+    this.model = (String) description.get("model");
+    this.vocabularySize = Math.toIntExact((Long) description.get("vocabulary_size"));
+    this.notices =
+        ((List<?>) description.get("notices")).stream().map(notice -> (String) notice).toList();
+  }
+
+  /**
+   * Loads a tokenizer, or shares the one that is loaded already. The native library is loaded first
+   * if it is not yet, with {@link LibraryOptions#DEFAULT}.
+   *
+   * @throws TokenizerException {@link Reason#UNSUPPORTED} if the file can't be read or served
+   */
+  public static NativeTokenizer load(TokenizerSpec spec) {
+    QuernLibrary.ensureLoaded();
+    byte[] file = spec.sharedFile();
+    byte[] options = spec.optionsJson().getBytes(StandardCharsets.UTF_8);
+    // Not the thread's buffer: a tokenizer file is large, and loading is rare.
+    OffHeap.Block block = new OffHeap.Block();
+    try {
+      long address = block.reserve((long) file.length + options.length);
+      OffHeap.copy(file, OffHeap.BYTE_ARRAY, null, address, file.length);
+      OffHeap.copy(options, OffHeap.BYTE_ARRAY, null, address + file.length, options.length);
+      long handle =
+          QuernLibrary.quern_load(address, file.length, address + file.length, options.length);
+      if (handle <= 0) {
+        throw QuernLibrary.failure(handle);
+      }
+      return new NativeTokenizer(handle);
+    } finally {
+      block.release();
+    }
+  }
+
+  private Map<String, Object> describe() {
+    OffHeap.Block block = new OffHeap.Block();
+    try {
+      long needed = 8192;
+      while (true) {
+        long address = block.reserve(needed);
+        needed = checked(QuernLibrary.quern_describe(handle, address, block.capacity()));
+        if (needed <= block.capacity()) {
+          byte[] json = new byte[Math.toIntExact(needed)];
+          OffHeap.copy(null, address, json, OffHeap.BYTE_ARRAY, json.length);
+          return Json.object(new String(json, StandardCharsets.UTF_8));
+        }
+      }
+    } finally {
+      block.release();
+    }
+  }
+
+  /**
+   * SHA-256 of the tokenizer file in hex; where options that change ids differ from their defaults,
+   * of that and the options. Equal hashes mean equal ids.
+   */
+  public String contentHash() {
+    return contentHash;
+  }
+
+  /** The engine in use: "reference" or "fast". */
+  public String engine() {
+    return engine;
+  }
+
+  /** Why that engine, in one sentence. */
+  public String engineReason() {
+    return engineReason;
+  }
+
+  /** BPE, WordPiece, Unigram or WordLevel. */
+  public String model() {
+    return model;
+  }
+
+  /** Number of token ids, added and special tokens included. */
+  public int vocabularySize() {
+    return vocabularySize;
+  }
+
+  /** What of the file is ignored or read differently, a sentence each; to be logged once. */
+  public List<String> notices() {
+    return notices;
+  }
+
+  /** The id of a token of the vocabulary or an added or special token; empty if there is none. */
+  public OptionalInt tokenId(String token) {
+    byte[] utf8 = utf8(token);
+    IdBuffer buffer = IdBuffer.current();
+    try {
+      long text = input(buffer, utf8, OffHeap.BYTE_ARRAY, utf8.length);
+      long id = QuernLibrary.quern_token_id(handle, text, utf8.length);
+      return id == QuernLibrary.UNKNOWN_ID
+          ? OptionalInt.empty()
+          : OptionalInt.of(Math.toIntExact(checked(id)));
+    } finally {
+      done(buffer);
+    }
+  }
+
+  /**
+   * Encodes one document; an empty one has no ids (unless special tokens are added).
+   *
+   * @param length of the text, in bytes
+   * @return this thread's buffer, valid until its next call
+   */
+  public IdBuffer encode(Object base, long offset, int length, EncodeOptions options) {
+    return encode(base, offset, length, options, false);
+  }
+
+  /** Encodes one document with {@link EncodeOptions#DEFAULT}. */
+  public IdBuffer encode(byte[] utf8) {
+    return encode(utf8, OffHeap.BYTE_ARRAY, utf8.length, EncodeOptions.DEFAULT);
+  }
+
+  /**
+   * Encodes one document with {@link EncodeOptions#DEFAULT}.
+   *
+   * @throws TokenizerException {@link Reason#INVALID_UTF8} if a surrogate stands alone
+   */
+  public int[] encode(String text) {
+    return encode(utf8(text)).toArray();
+  }
+
+  /**
+   * As {@link #encode(Object, long, int, EncodeOptions)}, and each id with the range of bytes of
+   * the document it stands for (empty for a special token that was added).
+   */
+  public IdBuffer encodeWithOffsets(Object base, long offset, int length, EncodeOptions options) {
+    return encode(base, offset, length, options, true);
+  }
+
+  private IdBuffer encode(
+      Object base, long offset, int length, EncodeOptions options, boolean withSpans) {
+    long flags = options.flags();
+    IdBuffer buffer = IdBuffer.current();
+    long begun = System.nanoTime();
+    try {
+      long text = input(buffer, base, offset, length);
+      // English has about 4.5 bytes an id; half as many as bytes nearly always suffice.
+      long needed = length / 2 + 16L;
+      while (true) {
+        long capacity = buffer.reserve(needed, withSpans);
+        long ids = buffer.output().address();
+        needed =
+            checked(
+                withSpans
+                    ? QuernLibrary.quern_encode_offsets(
+                        handle, text, length, flags, ids, buffer.spans().address(), capacity)
+                    : QuernLibrary.quern_encode(handle, text, length, flags, ids, capacity));
+        if (needed <= capacity) {
+          buffer.statistics().add(1, length, needed, System.nanoTime() - begun);
+          return buffer.filled(needed, withSpans);
+        }
+      }
+    } finally {
+      done(buffer);
+    }
+  }
+
+  /**
+   * Encodes documents in one call, which pays for those under about 1 KB. The first document that
+   * fails fails the batch; {@link TokenizerException#document} is its index.
+   */
+  public TokenBatch encodeBatch(List<byte[]> documents, EncodeOptions options) {
+    long flags = options.flags();
+    int count = documents.size();
+    long bytes = 0;
+    for (byte[] document : documents) {
+      bytes += document.length;
+    }
+    IdBuffer buffer = IdBuffer.current();
+    long begun = System.nanoTime();
+    try {
+      // The offsets first (they must be aligned), then room for the answer's, then the text.
+      long offsetBytes = (count + 1L) * Long.BYTES;
+      long offsets = buffer.input().reserve(2 * offsetBytes + bytes);
+      long idOffsets = offsets + offsetBytes;
+      long text = idOffsets + offsetBytes;
+      long at = 0;
+      int index = 0;
+      OffHeap.putLong(offsets, 0);
+      for (byte[] document : documents) {
+        OffHeap.copy(document, OffHeap.BYTE_ARRAY, null, text + at, document.length);
+        at += document.length;
+        OffHeap.putLong(offsets + (++index) * (long) Long.BYTES, at);
+      }
+      long needed = bytes / 2 + 16L * count + 16;
+      while (true) {
+        long capacity = buffer.reserve(Math.min(needed, Integer.MAX_VALUE), false);
+        needed =
+            checked(
+                QuernLibrary.quern_encode_batch(
+                    handle,
+                    text,
+                    bytes,
+                    offsets,
+                    count,
+                    flags,
+                    buffer.output().address(),
+                    capacity,
+                    idOffsets));
+        if (needed > Integer.MAX_VALUE) {
+          throw new TokenizerException(
+              Reason.INVALID_ARGUMENT,
+              "the batch of "
+                  + count
+                  + " documents has "
+                  + needed
+                  + " token ids, more than an array holds ("
+                  + Integer.MAX_VALUE
+                  + "); give fewer documents a batch");
+        }
+        if (needed <= capacity) {
+          int[] ends = new int[count + 1];
+          for (int i = 0; i <= count; i++) {
+            ends[i] = (int) OffHeap.longAt(idOffsets + i * (long) Long.BYTES);
+          }
+          int[] ids = new int[(int) needed];
+          OffHeap.copy(
+              null,
+              buffer.output().address(),
+              ids,
+              OffHeap.INT_ARRAY,
+              (long) ids.length * Integer.BYTES);
+          buffer.statistics().add(count, bytes, needed, System.nanoTime() - begun);
+          return new TokenBatch(ids, ends);
+        }
+      }
+    } finally {
+      done(buffer);
+    }
+  }
+
+  /** How many ids {@link #encode(Object, long, int, EncodeOptions)} would give; makes none. */
+  public long tokenCount(Object base, long offset, int length, EncodeOptions options) {
+    long flags = options.flags();
+    IdBuffer buffer = IdBuffer.current();
+    long begun = System.nanoTime();
+    try {
+      long text = input(buffer, base, offset, length);
+      long count = checked(QuernLibrary.quern_count(handle, text, length, flags));
+      buffer.statistics().add(1, length, count, System.nanoTime() - begun);
+      return count;
+    } finally {
+      done(buffer);
+    }
+  }
+
+  /** How many ids {@link #encode(String)} would give. */
+  public long tokenCount(String text) {
+    byte[] utf8 = utf8(text);
+    return tokenCount(utf8, OffHeap.BYTE_ARRAY, utf8.length, EncodeOptions.DEFAULT);
+  }
+
+  /**
+   * The text of ids, as bytes: a document cut between ids may begin or end within a character.
+   *
+   * @param skipSpecialTokens leaves out special tokens
+   * @throws TokenizerException {@link Reason#UNKNOWN_ID} if an id is not in the vocabulary
+   */
+  public byte[] decode(int[] ids, boolean skipSpecialTokens) {
+    return decode(ids, OffHeap.INT_ARRAY, ids.length, skipSpecialTokens);
+  }
+
+  /** As {@link #decode(int[], boolean)}, for {@code count} ids of 4 bytes at an address. */
+  public byte[] decode(Object base, long offset, int count, boolean skipSpecialTokens) {
+    if (base instanceof int[] array) {
+      checkRange(offset - OffHeap.INT_ARRAY, (long) count * Integer.BYTES, array.length * 4L);
+    } else if (count < 0) {
+      throw negative(count);
+    }
+    IdBuffer buffer = IdBuffer.current();
+    try {
+      // Always copied: Spark's arrays are aligned to 8 bytes, other callers' may be to none.
+      long bytes = (long) count * Integer.BYTES;
+      long ids = buffer.input().reserve(bytes);
+      OffHeap.copy(base, offset, null, ids, bytes);
+      long flags = skipSpecialTokens ? QuernLibrary.SKIP_SPECIAL_TOKENS : 0;
+      long needed = 6L * count + 64;
+      while (true) {
+        long text = buffer.output().reserve(needed);
+        long capacity = buffer.output().capacity();
+        needed = checked(QuernLibrary.quern_decode(handle, ids, count, flags, text, capacity));
+        if (needed > Integer.MAX_VALUE - 8) {
+          throw new TokenizerException(
+              Reason.INVALID_ARGUMENT,
+              "the text of " + count + " ids has " + needed + " bytes, more than an array holds");
+        }
+        if (needed <= capacity) {
+          byte[] out = new byte[(int) needed];
+          OffHeap.copy(null, text, out, OffHeap.BYTE_ARRAY, out.length);
+          return out;
+        }
+      }
+    } finally {
+      done(buffer);
+    }
+  }
+
+  @Override
+  public void close() {
+    release.clean();
+  }
+
+  @Override
+  public String toString() {
+    return "NativeTokenizer(" + model + ", " + vocabularySize + " ids, " + contentHash + ")";
+  }
+
+  /** The address of the text: its own, or that of a copy in the thread's buffer. */
+  private static long input(IdBuffer buffer, Object base, long offset, int length) {
+    if (base == null) {
+      if (length < 0) {
+        throw negative(length);
+      }
+      return offset;
+    }
+    if (base instanceof byte[] array) {
+      checkRange(offset - OffHeap.BYTE_ARRAY, length, array.length);
+    } else if (length < 0) {
+      throw negative(length);
+    }
+    long address = buffer.input().reserve(length);
+    OffHeap.copy(base, offset, null, address, length);
+    return address;
+  }
+
+  private static void checkRange(long begin, long length, long size) {
+    if (begin < 0 || length < 0 || begin > size - length) {
+      throw new TokenizerException(
+          Reason.INVALID_ARGUMENT,
+          length + " bytes at offset " + begin + " are outside the array of " + size + " bytes");
+    }
+  }
+
+  private static TokenizerException negative(int length) {
+    return new TokenizerException(Reason.INVALID_ARGUMENT, "the length is negative: " + length);
+  }
+
+  private static long checked(long result) {
+    if (result < 0) {
+      throw QuernLibrary.failure(result);
+    }
+    return result;
+  }
+
+  /** To be called after each native call: the tokenizer was reachable until here. */
+  private void done(IdBuffer buffer) {
+    Reference.reachabilityFence(this);
+    buffer.input().releaseIfLarge();
+  }
+
+  /** String.getBytes would turn a lone surrogate into a question mark, silently. */
+  private static byte[] utf8(String text) {
+    try {
+      ByteBuffer encoded = StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(text));
+      byte[] bytes = new byte[encoded.remaining()];
+      encoded.get(bytes);
+      return bytes;
+    } catch (CharacterCodingException e) {
+      int i = 0;
+      while (!Character.isSurrogate(text.charAt(i))
+          || Character.isSupplementaryCodePoint(text.codePointAt(i))) {
+        i += Character.charCount(text.codePointAt(i));
+      }
+      throw new TokenizerException(
+          Reason.INVALID_UTF8,
+          "the text has a surrogate without its partner at character "
+              + i
+              + ": it has no UTF-8 form; replace it by U+FFFD",
+          text.substring(0, i).getBytes(StandardCharsets.UTF_8).length,
+          -1,
+          e);
+    }
+  }
+}

@@ -1,0 +1,107 @@
+package dev.quern.tokenizer;
+
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.util.HashSet;
+import java.util.Set;
+
+/**
+ * What all tokenizers of this JVM (of this class loader) have done since it started. Only calls
+ * that succeeded count; decoding does not.
+ */
+public final class TokenizerStatistics {
+  private static final Set<Cell> CELLS = new HashSet<>();
+  private static final Cell ENDED = new Cell();
+
+  private TokenizerStatistics() {}
+
+  /**
+   * @param documents documents encoded or counted
+   * @param bytes their UTF-8 text, in bytes
+   * @param tokens token ids made or counted
+   * @param nanoseconds inside the tokenizer, copies to and from it included, added up over threads
+   */
+  public record Snapshot(long documents, long bytes, long tokens, long nanoseconds) {
+    /** What was done between an earlier snapshot and this one. */
+    public Snapshot minus(Snapshot earlier) {
+      return new Snapshot(
+          documents - earlier.documents,
+          bytes - earlier.bytes,
+          tokens - earlier.tokens,
+          nanoseconds - earlier.nanoseconds);
+    }
+  }
+
+  /**
+   * The figures now. Each is exact for the calls that have returned; the four may stem from
+   * slightly different moments while others run.
+   */
+  public static Snapshot snapshot() {
+    synchronized (CELLS) {
+      Cell sum = new Cell();
+      sum.addAll(ENDED);
+      CELLS.forEach(sum::addAll);
+      return new Snapshot(sum.documents, sum.bytes, sum.tokens, sum.nanoseconds);
+    }
+  }
+
+  /** Bytes of native memory that the threads' buffers ({@link IdBuffer}) hold now. */
+  public static long bufferBytes() {
+    return OffHeap.reserved();
+  }
+
+  static Cell open() {
+    Cell cell = new Cell();
+    synchronized (CELLS) {
+      CELLS.add(cell);
+    }
+    return cell;
+  }
+
+  /** The thread is gone: keep its figures, not its cell. */
+  static void close(Cell cell) {
+    synchronized (CELLS) {
+      if (CELLS.remove(cell)) {
+        ENDED.addAll(cell);
+      }
+    }
+  }
+
+  /**
+   * The figures of one thread. Only that thread writes, so an addition needs no atomic instruction:
+   * a call of 100 ns would feel four of them.
+   */
+  static final class Cell {
+    private static final VarHandle DOCUMENTS = field("documents");
+    private static final VarHandle BYTES = field("bytes");
+    private static final VarHandle TOKENS = field("tokens");
+    private static final VarHandle NANOSECONDS = field("nanoseconds");
+
+    private long documents;
+    private long bytes;
+    private long tokens;
+    private long nanoseconds;
+
+    private static VarHandle field(String name) {
+      try {
+        return MethodHandles.lookup().findVarHandle(Cell.class, name, long.class);
+      } catch (ReflectiveOperationException e) {
+        throw new ExceptionInInitializerError(e);
+      }
+    }
+
+    void add(long moreDocuments, long moreBytes, long moreTokens, long moreNanoseconds) {
+      DOCUMENTS.setOpaque(this, documents + moreDocuments);
+      BYTES.setOpaque(this, bytes + moreBytes);
+      TOKENS.setOpaque(this, tokens + moreTokens);
+      NANOSECONDS.setOpaque(this, nanoseconds + moreNanoseconds);
+    }
+
+    private void addAll(Cell other) {
+      documents += (long) DOCUMENTS.getOpaque(other);
+      bytes += (long) BYTES.getOpaque(other);
+      tokens += (long) TOKENS.getOpaque(other);
+      nanoseconds += (long) NANOSECONDS.getOpaque(other);
+    }
+  }
+}
