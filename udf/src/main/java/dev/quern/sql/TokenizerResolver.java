@@ -1,0 +1,393 @@
+package dev.quern.sql;
+
+import dev.quern.tokenizer.NativeTokenizer;
+import dev.quern.tokenizer.TokenizerException;
+import dev.quern.tokenizer.TokenizerException.Reason;
+import dev.quern.tokenizer.TokenizerSpec;
+import dev.quern.tokenizer.TokenizerSpec.Engine;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.lang.ref.WeakReference;
+import java.net.URI;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Supplier;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FSDataInputStream;
+import org.apache.hadoop.fs.FileStatus;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.SparkConf;
+import org.apache.spark.SparkContext;
+import org.apache.spark.SparkFiles;
+import org.apache.spark.broadcast.Broadcast;
+import org.apache.spark.sql.classic.SparkSession;
+import scala.reflect.ClassTag$;
+
+/**
+ * From a tokenizer's name to its bytes, on the driver: who may load which file, how it is read,
+ * what kind it is, and one broadcast for each content.
+ */
+final class TokenizerResolver {
+  private TokenizerResolver() {}
+
+  /**
+   * The largest known tokenizer.json has 35 MiB; a path to something else must not fill the heap.
+   */
+  private static final long LARGEST_FILE = 256L << 20;
+
+  /**
+   * A file system may tell times in whole seconds: of a file that is younger than this when it is
+   * read, a later change might leave time and length as they were. It is read again each time.
+   */
+  private static final long SETTLED_MILLISECONDS = 3_000;
+
+  private static final Pattern TIKTOKEN_LINE = Pattern.compile("[A-Za-z0-9+/]+={0,2} \\d+");
+
+  /**
+   * What has been resolved for one SparkContext. Analysis resolves the same call again and again
+   * (each step of a DataFrame program), which must neither read the file nor broadcast it anew.
+   */
+  private static final class Resolved {
+    final WeakReference<SparkContext> context;
+    final Map<Source, TokenizerReference> references = leastRecentlyUsed(64);
+    final Map<TokenizerReference, TokenizerReference> byContent = leastRecentlyUsed(32);
+
+    Resolved(SparkContext context) {
+      this.context = new WeakReference<>(context);
+    }
+
+    private static <K, V> Map<K, V> leastRecentlyUsed(int capacity) {
+      return new LinkedHashMap<>(16, 0.75f, true) {
+        private static final long serialVersionUID = 1L;
+
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<K, V> eldest) {
+          return size() > capacity;
+        }
+      };
+    }
+  }
+
+  /** What decides a tokenizer's content; for a file, as far as its status tells. */
+  private record Source(String name, Fingerprint file, FunctionOptions options) {}
+
+  private record Fingerprint(Path path, long length, long modificationTime) {}
+
+  private static Resolved resolved;
+
+  static TokenizerReference resolve(
+      SparkSession session, String name, FunctionOptions options, boolean trusted) {
+    SparkContext context = session.sparkContext();
+    Optional<Path> file = locate(session, name, trusted);
+    if (file.isEmpty()) {
+      Source source = new Source(name, null, options.ofTokenizer());
+      return known(context, source)
+          .orElseGet(
+              () -> remember(context, source, broadcast(context, name, builtIn(name, options))));
+    }
+    try {
+      FileSystem fileSystem = file.get().getFileSystem(session.sessionState().newHadoopConf());
+      long now = System.currentTimeMillis();
+      FileStatus status = fileSystem.getFileStatus(file.get());
+      Fingerprint fingerprint =
+          new Fingerprint(file.get(), status.getLen(), status.getModificationTime());
+      Source source = new Source(name, fingerprint, options.ofTokenizer());
+      Optional<TokenizerReference> known = known(context, source);
+      if (known.isPresent()) {
+        return known.get();
+      }
+      TokenizerSpec spec = spec(name, read(name, fileSystem, status), options);
+      TokenizerReference reference = broadcast(context, name, spec);
+      boolean settled =
+          status.getModificationTime() > 0
+              && status.getModificationTime() < now - SETTLED_MILLISECONDS;
+      return settled ? remember(context, source, reference) : reference;
+    } catch (FileNotFoundException e) {
+      throw failure(name, "there is no file " + file.get(), e);
+    } catch (IOException | IllegalArgumentException e) {
+      throw failure(name, file.get() + " can't be read: " + e.getMessage(), e);
+    }
+  }
+
+  // ---- Names -----------------------------------------------------------------------------------
+
+  /** The file that a name means; empty for a built-in one. */
+  private static Optional<Path> locate(SparkSession session, String name, boolean trusted) {
+    SparkConf conf = session.sparkContext().getConf();
+    Map<String, String> mapped = QuernConf.mappedTokenizers(conf);
+    if (mapped.containsKey(name)) {
+      if (TokenizerSpec.builtInNames().contains(name)) {
+        throw failure(
+            name,
+            QuernConf.tokenizerKey(name)
+                + " gives a file the name of a built-in tokenizer;"
+                + " choose another name",
+            null);
+      }
+      return Optional.of(path(name, mapped.get(name)));
+    }
+    if (TokenizerSpec.builtInNames().contains(name)) {
+      return Optional.empty();
+    }
+    if (shipped(conf, name)) {
+      return Optional.of(new Path(java.nio.file.Path.of(SparkFiles.get(name)).toUri()));
+    }
+    boolean looksLikeFile =
+        name.contains("/") || name.contains(":") || name.matches("(?i).*\\.(json|tiktoken|model)");
+    if (!looksLikeFile) {
+      throw unknown(session, name, mapped);
+    }
+    Path path = path(name, name);
+    Configuration hadoop = session.sessionState().newHadoopConf();
+    boolean defaultOfApplication = name.equals(conf.get(QuernConf.TOKENIZER.key(), null));
+    if (!trusted && !defaultOfApplication && !allowed(path, conf, hadoop)) {
+      throw new TokenizerException(
+          Reason.INVALID_ARGUMENT,
+          "SQL may not load the tokenizer file '"
+              + name
+              + "'. Start the application with "
+              + QuernConf.ALLOWED_TOKENIZER_PATHS.key()
+              + " set to its folder, or give it a name with "
+              + QuernConf.TOKENIZERS.key()
+              + "; allowed now: "
+              + (QuernConf.ALLOWED_TOKENIZER_PATHS.value(conf).isEmpty()
+                  ? "none"
+                  : String.join(", ", QuernConf.ALLOWED_TOKENIZER_PATHS.value(conf))));
+    }
+    return Optional.of(path);
+  }
+
+  private static TokenizerException unknown(
+      SparkSession session, String name, Map<String, String> mapped) {
+    var names =
+        Stream.concat(TokenizerSpec.builtInNames().stream(), mapped.keySet().stream()).toList();
+    String setInSession =
+        session.sessionState().conf().contains(QuernConf.tokenizerKey(name))
+            ? " (this session sets " + QuernConf.tokenizerKey(name) + ", which does not count)"
+            : "";
+    return new TokenizerException(
+        Reason.INVALID_ARGUMENT,
+        "there is no tokenizer '"
+            + name
+            + "'"
+            + QuernConf.nearest(name, names)
+                .map(nearest -> ", did you mean '" + nearest + "'?")
+                .orElse(".")
+            + " Known names: "
+            + String.join(", ", names)
+            + ". Start the application with "
+            + QuernConf.tokenizerKey(name)
+            + "=<URI of a tokenizer.json or .tiktoken file> to add this one"
+            + setInSession);
+  }
+
+  /** Whether whoever started the application shipped a file of that name with --files. */
+  private static boolean shipped(SparkConf conf, String name) {
+    // Not what ADD FILE or a Connect client's artifacts brought: a session decides these.
+    return Stream.of("spark.files", "spark.yarn.dist.files")
+        .flatMap(key -> Arrays.stream(conf.get(key, "").split(",")))
+        .map(String::strip)
+        .filter(uri -> !uri.isEmpty())
+        .map(uri -> uri.contains("#") ? uri.substring(uri.indexOf('#') + 1) : uri)
+        .map(uri -> uri.substring(uri.lastIndexOf('/') + 1))
+        .anyMatch(name::equals);
+  }
+
+  private static Path path(String name, String uri) {
+    try {
+      return new Path(uri);
+    } catch (IllegalArgumentException e) {
+      throw failure(name, "'" + uri + "' is no URI of a file", e);
+    }
+  }
+
+  /** Compares whole path components of paths without dots and, for local files, without links. */
+  private static boolean allowed(Path path, SparkConf conf, Configuration hadoop) {
+    for (String prefix : QuernConf.ALLOWED_TOKENIZER_PATHS.value(conf)) {
+      try {
+        URI file = real(path, hadoop);
+        URI folder = real(new Path(prefix), hadoop);
+        String under = folder.getPath().endsWith("/") ? folder.getPath() : folder.getPath() + "/";
+        if (file.getScheme().equalsIgnoreCase(folder.getScheme())
+            && String.valueOf(file.getAuthority())
+                .equalsIgnoreCase(String.valueOf(folder.getAuthority()))
+            && !Arrays.asList(file.getPath().split("/")).contains("..")
+            && (file.getPath().equals(folder.getPath()) || file.getPath().startsWith(under))) {
+          return true;
+        }
+      } catch (IOException | IllegalArgumentException e) {
+        // A prefix whose file system can't be reached allows nothing; the next one may.
+        continue;
+      }
+    }
+    return false;
+  }
+
+  private static URI real(Path path, Configuration hadoop) throws IOException {
+    URI uri = path.getFileSystem(hadoop).makeQualified(path).toUri();
+    if (!uri.getScheme().equals("file")) {
+      return uri;
+    }
+    java.nio.file.Path local = java.nio.file.Path.of(uri.getPath());
+    // A path that is not there can't be resolved, and can't be loaded either.
+    return new Path(
+            "file", null, java.nio.file.Files.exists(local) ? local.toRealPath() + "" : local + "")
+        .toUri();
+  }
+
+  // ---- Files -----------------------------------------------------------------------------------
+
+  private static byte[] read(String name, FileSystem fileSystem, FileStatus status)
+      throws IOException {
+    if (status.isDirectory()) {
+      throw failure(
+          name,
+          status.getPath() + " is a folder; give the tokenizer.json or .tiktoken in it",
+          null);
+    }
+    if (status.getLen() > LARGEST_FILE) {
+      throw failure(
+          name,
+          status.getPath()
+              + " has "
+              + status.getLen()
+              + " bytes, more than a tokenizer may have ("
+              + LARGEST_FILE
+              + ")",
+          null);
+    }
+    byte[] bytes = new byte[(int) status.getLen()];
+    try (FSDataInputStream in = fileSystem.open(status.getPath())) {
+      in.readFully(0, bytes);
+    }
+    return bytes;
+  }
+
+  private static TokenizerSpec builtIn(String name, FunctionOptions options) {
+    refuseTiktokenOptions(name, options, "a built-in tokenizer");
+    return with(TokenizerSpec.builtIn(name), options);
+  }
+
+  private static TokenizerSpec spec(String name, byte[] file, FunctionOptions options) {
+    int start = 0;
+    while (start < file.length && Character.isWhitespace(file[start])) {
+      start++;
+    }
+    if (start < file.length && file[start] == '{') {
+      refuseTiktokenOptions(name, options, "a tokenizer.json");
+      return with(TokenizerSpec.huggingFace(file), options);
+    }
+    int end = start;
+    while (end < file.length && file[end] != '\n' && end - start < 1 << 16) {
+      end++;
+    }
+    String line = new String(file, start, end - start, StandardCharsets.ISO_8859_1).strip();
+    if (!TIKTOKEN_LINE.matcher(line).matches()) {
+      throw failure(
+          name,
+          "the file is neither a tokenizer.json (a JSON object, as the Python package tokenizers"
+              + " saves it) nor a .tiktoken file (lines of a base64 token and its rank)",
+          null);
+    }
+    String pattern =
+        options
+            .pattern()
+            .or(options::patternOfSession)
+            .orElseThrow(
+                () ->
+                    failure(
+                        name,
+                        "a .tiktoken file does not say how text is split; give the option pattern,"
+                            + " or "
+                            + QuernConf.TIKTOKEN_PATTERN.key()
+                            + ", with a regular expression or the name of a built-in tokenizer that"
+                            + " splits text the same way",
+                        null));
+    if (TokenizerSpec.builtInNames().contains(pattern)) {
+      pattern = TokenizerSpec.builtInPattern(pattern);
+    }
+    return with(
+        TokenizerSpec.tiktoken(
+            file, pattern, options.specialTokens().orElse(options.specialTokensOfSession())),
+        options);
+  }
+
+  private static TokenizerSpec with(TokenizerSpec spec, FunctionOptions options) {
+    return spec.withEngine(options.engine()).withSpecialTokensInText(options.specialTokensInText());
+  }
+
+  private static void refuseTiktokenOptions(String name, FunctionOptions options, String kind) {
+    if (options.pattern().isPresent() || options.specialTokens().isPresent()) {
+      throw failure(
+          name,
+          "it is "
+              + kind
+              + ", which has its own pattern and special tokens; leave out the options pattern and"
+              + " special_tokens (they are for .tiktoken files)",
+          null);
+    }
+  }
+
+  // ---- Broadcasts ------------------------------------------------------------------------------
+
+  private static TokenizerReference broadcast(
+      SparkContext context, String name, TokenizerSpec spec) {
+    NativeTokenizer tokenizer;
+    try {
+      tokenizer = TokenizerReference.load(spec, name, null);
+    } catch (TokenizerException e) {
+      throw new TokenizerException(
+          e.reason(),
+          "the tokenizer '" + name + "' can't be loaded: " + e.getMessage(),
+          e.position(),
+          -1,
+          e);
+    }
+    Supplier<Broadcast<TokenizerSpec>> make =
+        () -> context.broadcast(spec, ClassTag$.MODULE$.apply(TokenizerSpec.class));
+    synchronized (TokenizerResolver.class) {
+      TokenizerReference reference = reference(name, spec.engine(), tokenizer, null);
+      TokenizerReference same = of(context).byContent.get(reference);
+      Broadcast<TokenizerSpec> broadcast = same != null ? same.broadcast() : make.get();
+      reference = reference(name, spec.engine(), tokenizer, broadcast);
+      of(context).byContent.putIfAbsent(reference, reference);
+      return reference;
+    }
+  }
+
+  private static TokenizerReference reference(
+      String name, Engine engine, NativeTokenizer tokenizer, Broadcast<TokenizerSpec> broadcast) {
+    return new TokenizerReference(
+        name, tokenizer.contentHash(), engine, tokenizer.engine(), broadcast);
+  }
+
+  private static synchronized Optional<TokenizerReference> known(
+      SparkContext context, Source source) {
+    return Optional.ofNullable(of(context).references.get(source));
+  }
+
+  private static synchronized TokenizerReference remember(
+      SparkContext context, Source source, TokenizerReference reference) {
+    of(context).references.put(source, reference);
+    return reference;
+  }
+
+  /** A JVM has one SparkContext at a time; broadcasts of a stopped one are of no use. */
+  private static Resolved of(SparkContext context) {
+    if (resolved == null || resolved.context.get() != context) {
+      resolved = new Resolved(context);
+    }
+    return resolved;
+  }
+
+  private static TokenizerException failure(String name, String what, Throwable cause) {
+    return new TokenizerException(
+        Reason.UNSUPPORTED, "the tokenizer '" + name + "' can't be loaded: " + what, cause);
+  }
+}
