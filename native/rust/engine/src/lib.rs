@@ -1,0 +1,208 @@
+//! Quern's tokenizer: a tokenizer file and options in, then text in and token ids out.
+//!
+//! A plain library: no C ABI, no unsafe code, and no word about allocators (a test of the ffi crate keeps it so). Only
+//! the `ffi` crate and other binaries may depend on it.
+//!
+//! [`Tokenizer`] is what callers see. Behind it stands one [`Engine`]; in this version always the reference engine,
+//! Hugging Face's crate: `reference.rs` for `tokenizer.json`, `tiktoken.rs` for rank files. A fast engine can stand
+//! beside it by implementing the same trait.
+//!
+//! Positions and offsets are bytes. Token ids are `u32` below 2^31, so that they fit Java's `int`.
+
+mod error;
+mod options;
+mod pattern;
+mod reference;
+mod tiktoken;
+mod utf8;
+
+use serde::Serialize;
+
+pub use error::{Error, Kind};
+pub use options::{EngineChoice, Format, Options, SpecialTokensInText};
+
+/// A span of the text that a token stands for: begin and end in bytes.
+pub type Span = [i64; 2];
+
+/// What every engine can do. Shared by all threads of a process: whatever an engine needs for one call, it keeps on the
+/// stack or per thread.
+///
+/// Ids go into the caller's slice from its front, as far as there is room, and the answer is the number of ids there
+/// are. When that is more than the slice holds, the caller comes again with a larger one. An empty slice only counts.
+trait Engine: Send + Sync {
+    fn encode(&self, text: &str, add_special_tokens: bool, ids: &mut [u32]) -> Result<usize, Error>;
+
+    /// Like `encode`; `spans` is as long as `ids`.
+    fn encode_with_offsets(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+        ids: &mut [u32],
+        spans: &mut [Span],
+    ) -> Result<usize, Error>;
+
+    fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<Vec<u8>, Error>;
+
+    fn token_id(&self, token: &[u8]) -> Option<u32>;
+
+    /// BPE, WordPiece, Unigram or WordLevel.
+    fn model(&self) -> &'static str;
+
+    /// The number of entries with an id, special tokens included. Ids may have gaps, so this is not the largest id + 1.
+    fn vocabulary_size(&self) -> usize;
+}
+
+/// How one text is to be encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Encode {
+    /// Add what the tokenizer's post-processor adds around a document (`[CLS]` and the like). tiktoken files have none.
+    pub add_special_tokens: bool,
+    /// Replace invalid UTF-8 by U+FFFD, as the WHATWG Encoding Standard says, instead of refusing the text.
+    pub replace_invalid: bool,
+}
+
+/// A loaded tokenizer, read-only and usable from any number of threads at once.
+pub struct Tokenizer {
+    engine: Box<dyn Engine>,
+    format: Format,
+    choice: EngineChoice,
+    content_hash: String,
+    notices: Vec<String>,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Tokenizer").field("content_hash", &self.content_hash).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Description<'t> {
+    format: Format,
+    engine: &'static str,
+    engine_reason: &'static str,
+    model: &'static str,
+    vocabulary_size: usize,
+    content_hash: &'t str,
+    notices: &'t [String],
+}
+
+impl Tokenizer {
+    /// Reads a tokenizer file.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] if the file is not a tokenizer of that format or the engine asked for cannot serve it;
+    /// [`Kind::InvalidArgument`] if the options don't fit together. Messages never echo the file's content.
+    pub fn load(file: &[u8], options: &Options) -> Result<Tokenizer, Error> {
+        options.check()?;
+        if options.engine == EngineChoice::Fast {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "the engine \"fast\" is not part of this version; ask for \"auto\" or \"reference\"",
+            ));
+        }
+        let mut notices = Vec::new();
+        let engine: Box<dyn Engine> = match options.format {
+            Format::HuggingFace => Box::new(reference::HuggingFace::load(file, options, &mut notices)?),
+            Format::Tiktoken => Box::new(tiktoken::Tiktoken::load(file, options, &mut notices)?),
+        };
+        let content_hash = options.content_hash(file);
+        Ok(Tokenizer { engine, format: options.format, choice: options.engine, content_hash, notices })
+    }
+
+    /// What was loaded, as a JSON object: `format`, `engine`, `engine_reason`, `model`, `vocabulary_size`,
+    /// `content_hash`, `notices` (sentences a user should see once: what in the file was not applied, and why).
+    pub fn description(&self) -> String {
+        let description = Description {
+            format: self.format,
+            engine: "reference",
+            engine_reason: match self.choice {
+                EngineChoice::Reference => "asked for",
+                _ => "the only engine of this version",
+            },
+            model: self.engine.model(),
+            vocabulary_size: self.engine.vocabulary_size(),
+            content_hash: &self.content_hash,
+            notices: &self.notices,
+        };
+        serde_json::to_string(&description).expect("strings and numbers always serialize")
+    }
+
+    /// 64 hexadecimal digits; see [`Options::content_hash`].
+    pub fn content_hash(&self) -> &str {
+        &self.content_hash
+    }
+
+    /// Encodes one text. `ids` is filled from its front as far as there is room; returns the number of ids there are.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidUtf8`] and [`Kind::SpecialToken`] with the byte position, [`Kind::Encode`] if the tokenizer has no
+    /// ids for the text.
+    pub fn encode(&self, text: &[u8], how: Encode, ids: &mut [u32]) -> Result<usize, Error> {
+        if !how.replace_invalid {
+            return self.engine.encode(utf8::strict(text)?, how.add_special_tokens, ids);
+        }
+        let replaced = utf8::replace(text);
+        self.engine
+            .encode(&replaced.text, how.add_special_tokens, ids)
+            .map_err(|error| in_source(error, &replaced))
+    }
+
+    /// Like [`Tokenizer::encode`], with the span of each token in bytes of `text` as given, before any replacement.
+    ///
+    /// Spans are what Hugging Face's crate gives: of a token that is only part of a character, those of the whole
+    /// character; of an added special token, 0..0. `spans` must be as long as `ids`.
+    pub fn encode_with_offsets(
+        &self,
+        text: &[u8],
+        how: Encode,
+        ids: &mut [u32],
+        spans: &mut [Span],
+    ) -> Result<usize, Error> {
+        assert_eq!(ids.len(), spans.len(), "one span for each id");
+        if !how.replace_invalid {
+            let text = utf8::strict(text)?;
+            return self.engine.encode_with_offsets(text, how.add_special_tokens, ids, spans);
+        }
+        let replaced = utf8::replace(text);
+        let count = self
+            .engine
+            .encode_with_offsets(&replaced.text, how.add_special_tokens, ids, spans)
+            .map_err(|error| in_source(error, &replaced))?;
+        for position in spans.iter_mut().take(count).flatten() {
+            *position = replaced.source_position(*position as usize) as i64;
+        }
+        Ok(count)
+    }
+
+    /// The number of ids that [`Tokenizer::encode`] gives.
+    pub fn count(&self, text: &[u8], how: Encode) -> Result<usize, Error> {
+        self.encode(text, how, &mut [])
+    }
+
+    /// The text that ids stand for. From a tiktoken file these are exactly the tokens' bytes, which need not be UTF-8
+    /// when the ids are part of a document; from a `tokenizer.json` they are what its decoder makes, always UTF-8.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownId`] with the index of the first id that is not in the vocabulary.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<Vec<u8>, Error> {
+        self.engine.decode(ids, skip_special_tokens)
+    }
+
+    /// The id of an entry: an added or special token by its text, another entry as the file spells it (for a tiktoken
+    /// file, the token's bytes).
+    pub fn token_id(&self, token: &[u8]) -> Option<u32> {
+        self.engine.token_id(token)
+    }
+}
+
+/// A position in replaced text becomes one in the bytes the caller gave.
+fn in_source(mut error: Error, replaced: &utf8::Replaced<'_>) -> Error {
+    error.position = error.position.map(|position| replaced.source_position(position));
+    error
+}
+
+/// A block that this crate has just allocated: what to ask about to learn which allocator really serves the engine.
+pub fn fresh_block() -> Box<[u8]> {
+    vec![0; 64].into_boxed_slice()
+}

@@ -1,0 +1,395 @@
+//! The reference engine: Hugging Face's own crate. It judges what the right ids are, so nothing here decides an id.
+//!
+//! What is done differently from a plain `Tokenizer::from_bytes` and `encode`:
+//! - **No caches.** The crate keeps a cache per loaded tokenizer in every thread that used it, and never drops it when
+//!   the tokenizer goes: threads of a JVM live for hours, so every load would leak. `resize_cache(0)` turns the cache
+//!   off (`clear_cache` would only start a new one).
+//! - **No `encode_batch`.** It runs on rayon's global thread pool, which competes with Spark for the cores and never ends.
+//! - **Truncation and padding** are not applied unless asked for; a notice says so.
+//! - **Special tokens in the text** follow one option, the same for both kinds of file.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use aho_corasick::AhoCorasick;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokenizers::{Decoder, Model, ModelWrapper, OffsetReferential, OffsetType, Tokenizer};
+
+use crate::error::{Error, Kind};
+use crate::options::{Options, SpecialTokensInText};
+use crate::{Engine, Span};
+
+pub(crate) struct HuggingFace {
+    tokenizer: Tokenizer,
+    /// Present when a special token in the text is an error.
+    refuse: Option<SpecialTokens>,
+}
+
+/// What to look for in a text when special tokens are refused.
+struct SpecialTokens {
+    /// Finds the special tokens that are matched as they are, before any normalization.
+    plain: AhoCorasick,
+    /// There are special tokens that are matched after normalization, which `plain` can't find.
+    normalized: bool,
+}
+
+/// The parts of a tokenizer.json that Hugging Face's reader applies without telling.
+#[derive(Deserialize)]
+struct Sections {
+    #[serde(default)]
+    truncation: Option<Truncation>,
+    #[serde(default)]
+    padding: Option<IgnoredAny>,
+    #[serde(default)]
+    added_tokens: Vec<Declared>,
+    #[serde(default)]
+    model: Option<ModelSection>,
+}
+
+#[derive(Deserialize)]
+struct Truncation {
+    max_length: u64,
+}
+
+#[derive(Deserialize)]
+struct Declared {
+    id: u32,
+    content: String,
+}
+
+#[derive(Deserialize)]
+struct ModelSection {
+    #[serde(default)]
+    dropout: Option<f64>,
+}
+
+impl HuggingFace {
+    pub(crate) fn load(
+        file: &[u8],
+        options: &Options,
+        notices: &mut Vec<String>,
+    ) -> Result<HuggingFace, Error> {
+        let mut tokenizer = read(file)?;
+        disable_caches(&mut tokenizer);
+        // The reader above accepted the file, so this smaller view of it fails only on what that one ignores.
+        let sections: Sections =
+            serde_json::from_slice(file).map_err(|error| unreadable(&error.to_string()))?;
+        notices.extend(renumbered(&tokenizer, &sections.added_tokens));
+        if let Some(dropout) = sections.model.and_then(|model| model.dropout).filter(|dropout| *dropout > 0.0)
+        {
+            notices.push(format!(
+                "the file asks for a dropout of {dropout} when encoding: ids are random, as in Hugging Face's library; \
+                 set \"dropout\" to null in the file for ids that can be made again"
+            ));
+        }
+        match (sections.truncation, options.truncation) {
+            (Some(section), false) => {
+                notices.push(format!(
+                    "truncation to {} tokens in the file is ignored, since a corpus would lose text; \
+                     set the option \"truncation\" to apply it",
+                    section.max_length
+                ));
+                tokenizer.with_truncation(None).map_err(|error| unreadable(&error.to_string()))?;
+            }
+            (None, true) => {
+                notices.push("the option \"truncation\" has no effect: the file has no such section".into())
+            }
+            _ => {}
+        }
+        match (sections.padding, options.padding) {
+            (Some(_), false) => {
+                notices.push(
+                    "padding in the file is ignored, since a corpus would gain tokens that no document has; \
+                     set the option \"padding\" to apply it"
+                        .into(),
+                );
+                tokenizer.with_padding(None);
+            }
+            (None, true) => {
+                notices.push("the option \"padding\" has no effect: the file has no such section".into())
+            }
+            _ => {}
+        }
+        tokenizer.set_encode_special_tokens(options.special_tokens_in_text == SpecialTokensInText::Text);
+        let refuse = match options.special_tokens_in_text {
+            SpecialTokensInText::Text => {
+                notices.extend(special_tokens_from_plain_text(&tokenizer));
+                None
+            }
+            SpecialTokensInText::Token => None,
+            SpecialTokensInText::Error => Some(SpecialTokens::of(&tokenizer)?),
+        };
+        Ok(HuggingFace { tokenizer, refuse })
+    }
+
+    /// The position of the first special token that this text would get if special tokens were recognised.
+    fn special_token_position(&self, text: &str) -> Option<usize> {
+        let refuse = self.refuse.as_ref()?;
+        if !refuse.normalized && !refuse.plain.is_match(text) {
+            return None; // the usual case, at the price of one scan
+        }
+        // Whether a token matches depends on its neighbours too (single_word, the longest at a place), so ask the crate.
+        let added = self.tokenizer.get_added_vocabulary();
+        let pieces = added.extract_and_normalize(self.tokenizer.get_normalizer(), text);
+        let tokens = added.get_added_tokens_decoder();
+        let pieces = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        pieces.into_iter().find_map(|(_, (begin, end), found)| {
+            let token = tokens.get(&found.as_ref()?.first()?.id)?;
+            if !token.special {
+                return None;
+            }
+            // A token with lstrip takes the white space before it along; the position is that of the token.
+            let within = text.get(begin..end).and_then(|piece| piece.find(&token.content)).unwrap_or(0);
+            Some(begin + within)
+        })
+    }
+
+    fn check(&self, text: &str) -> Result<(), Error> {
+        match self.special_token_position(text) {
+            Some(position) => Err(special_token(position)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Engine for HuggingFace {
+    fn encode(&self, text: &str, add_special_tokens: bool, ids: &mut [u32]) -> Result<usize, Error> {
+        self.check(text)?;
+        encode(&self.tokenizer, text, add_special_tokens, ids)
+    }
+
+    fn encode_with_offsets(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+        ids: &mut [u32],
+        spans: &mut [Span],
+    ) -> Result<usize, Error> {
+        self.check(text)?;
+        encode_with_offsets(&self.tokenizer, text, add_special_tokens, ids, spans)
+    }
+
+    // As the crate's own `decode`, but for ids that are not in the vocabulary: it drops them without a word.
+    fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<Vec<u8>, Error> {
+        let added = self.tokenizer.get_added_vocabulary();
+        let mut tokens = Vec::with_capacity(ids.len());
+        for (index, id) in ids.iter().enumerate() {
+            let token = added.simple_id_to_token(*id).or_else(|| self.tokenizer.get_model().id_to_token(*id));
+            let token = token.ok_or_else(|| unknown_id(index))?;
+            if !(skip_special_tokens && added.is_special_token(&token)) {
+                tokens.push(token);
+            }
+        }
+        let text = match self.tokenizer.get_decoder() {
+            Some(decoder) => decoder.decode(tokens).map_err(|error| refused(error.as_ref()))?,
+            None => tokens.join(" "),
+        };
+        Ok(text.into_bytes())
+    }
+
+    fn token_id(&self, token: &[u8]) -> Option<u32> {
+        self.tokenizer.token_to_id(std::str::from_utf8(token).ok()?)
+    }
+
+    fn model(&self) -> &'static str {
+        match self.tokenizer.get_model() {
+            ModelWrapper::BPE(_) => "BPE",
+            ModelWrapper::WordPiece(_) => "WordPiece",
+            ModelWrapper::WordLevel(_) => "WordLevel",
+            ModelWrapper::Unigram(_) => "Unigram",
+        }
+    }
+
+    fn vocabulary_size(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+}
+
+impl SpecialTokens {
+    fn of(tokenizer: &Tokenizer) -> Result<SpecialTokens, Error> {
+        let tokens = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let special = || tokens.values().filter(|token| token.special);
+        let plain = AhoCorasick::new(special().map(|token| &token.content))
+            .map_err(|error| unreadable(&error.to_string()))?;
+        Ok(SpecialTokens { plain, normalized: special().any(|token| token.normalized) })
+    }
+}
+
+fn read(file: &[u8]) -> Result<Tokenizer, Error> {
+    // Some malformed files make the crate panic instead of returning an error.
+    match catch_unwind(|| Tokenizer::from_bytes(file)) {
+        Ok(Ok(tokenizer)) => Ok(tokenizer),
+        Ok(Err(error)) => Err(unreadable(&error.to_string())),
+        Err(_) => Err(unreadable("its parts contradict each other")),
+    }
+}
+
+/// Turns the caches of the models that have one off; see the head of this file. The crate gives no mutable access to a
+/// model, so it is copied once.
+fn disable_caches(tokenizer: &mut Tokenizer) {
+    match tokenizer.get_model() {
+        ModelWrapper::BPE(model) => {
+            let mut model = model.clone();
+            model.resize_cache(0);
+            tokenizer.with_model(model);
+        }
+        ModelWrapper::Unigram(model) => {
+            let mut model = model.clone();
+            model.resize_cache(0);
+            tokenizer.with_model(model);
+        }
+        ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_) => {}
+    }
+}
+
+/// The crate gives an added token that the model doesn't know the next free id, whatever the file says.
+fn renumbered(tokenizer: &Tokenizer, declared: &[Declared]) -> Option<String> {
+    let differing: Vec<(u32, u32)> = declared
+        .iter()
+        .filter_map(|token| Some((token.id, tokenizer.token_to_id(&token.content)?)))
+        .filter(|(declared, given)| declared != given)
+        .collect();
+    let (declared, given) = differing.first()?;
+    Some(format!(
+        "{} added token(s) don't get the id that the file declares, since Hugging Face's library numbers them anew: the \
+         first is declared as {declared} and gets {given}",
+        differing.len()
+    ))
+}
+
+/// Under the policy "text" the crate does not look for special tokens, but a model whose own vocabulary has them as
+/// entries (Unigram above all) can still arrive at one from plain text.
+fn special_tokens_from_plain_text(tokenizer: &Tokenizer) -> Option<String> {
+    let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+    let reached = added
+        .iter()
+        .filter(|(_, token)| token.special)
+        .filter(|(id, token)| {
+            let encoding =
+                catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(token.content.as_str(), false)));
+            matches!(encoding, Ok(Ok(encoding)) if encoding.get_ids().contains(id))
+        })
+        .count();
+    (reached > 0).then(|| {
+        format!(
+            "{reached} special token(s) are also entries that the model itself can produce from plain text, as in \
+             Hugging Face's library; set special_tokens_in_text to \"error\" to refuse such documents"
+        )
+    })
+}
+
+pub(crate) fn encode(
+    tokenizer: &Tokenizer,
+    text: &str,
+    add_special_tokens: bool,
+    ids: &mut [u32],
+) -> Result<usize, Error> {
+    let encoding = guarded(|| tokenizer.encode_fast(text, add_special_tokens))?;
+    let found = encoding.get_ids();
+    let room = ids.len().min(found.len());
+    ids[..room].copy_from_slice(&found[..room]);
+    Ok(found.len())
+}
+
+pub(crate) fn encode_with_offsets(
+    tokenizer: &Tokenizer,
+    text: &str,
+    add_special_tokens: bool,
+    ids: &mut [u32],
+    spans: &mut [Span],
+) -> Result<usize, Error> {
+    let encoding = guarded(|| tokenizer.encode(text, add_special_tokens))?;
+    let found = encoding.get_ids();
+    let room = ids.len().min(found.len());
+    ids[..room].copy_from_slice(&found[..room]);
+    for (span, (begin, end)) in spans.iter_mut().zip(encoding.get_offsets()) {
+        *span = [*begin as i64, *end as i64];
+    }
+    Ok(found.len())
+}
+
+/// Runs the crate's encoding. Its regex engine gives up on a text that makes it backtrack too often, and the crate panics
+/// then: that is an error of this document. Any other panic goes on to the border of the library.
+fn guarded<T>(encode: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, Error> {
+    match catch_unwind(AssertUnwindSafe(encode)) {
+        Ok(result) => result.map_err(|error| refused(error.as_ref())),
+        Err(panic) => match panic.downcast_ref::<String>() {
+            Some(text) if text.starts_with("Onig:") => Err(Error::new(
+                Kind::Encode,
+                "the tokenizer's regular expression gave up on this document (too much backtracking, as on tens of \
+                 megabytes of white space); split the document or set it aside",
+            )),
+            _ => resume_unwind(panic),
+        },
+    }
+}
+
+pub(crate) fn special_token(position: usize) -> Error {
+    Error::at(
+        Kind::SpecialToken,
+        position,
+        format!(
+            "the text has a special token at byte {position}; set special_tokens_in_text to \"text\" to encode it as \
+             plain text or to \"token\" to get the special token"
+        ),
+    )
+}
+
+pub(crate) fn unknown_id(index: usize) -> Error {
+    Error::at(
+        Kind::UnknownId,
+        index,
+        format!(
+            "the id at index {index} is not in the tokenizer's vocabulary; decode with the tokenizer that made the ids"
+        ),
+    )
+}
+
+fn refused(error: &(dyn std::error::Error + Send + Sync)) -> Error {
+    let reason = without_content(&error.to_string());
+    Error::new(
+        Kind::Encode,
+        format!(
+            "the tokenizer has no ids for this text: {reason}; check that its unknown token is in its vocabulary"
+        ),
+    )
+}
+
+fn unreadable(reason: &str) -> Error {
+    let reason = without_content(reason);
+    Error::new(
+        Kind::Unsupported,
+        format!(
+            "the file can't be loaded as a Hugging Face tokenizer.json: {reason}; it must be one that the tokenizers \
+             library, version 0.23, can read"
+        ),
+    )
+}
+
+/// A message of the crate without what it quotes from the file: whoever may name a file to load must not be able to read
+/// any file through the errors. What stands after "expected" or "missing field" comes from the crate and stays.
+fn without_content(message: &str) -> String {
+    let of_serde = ["invalid ", "unknown ", "data did not"].iter().any(|start| message.starts_with(start));
+    let (mut head, tail) = match message.rfind(", expected ") {
+        Some(at) if of_serde => message.split_at(at),
+        _ => (message, ""),
+    };
+    let mut cleaned = String::new();
+    while let Some(open) = head.find(['"', '`', '\'']) {
+        let (before, quoted) = head.split_at(open);
+        let mark = &quoted[..1];
+        // The closing mark is the last one there is: content may hold marks of its own.
+        let close = quoted.rfind(mark).filter(|close| *close > 0);
+        cleaned.push_str(before);
+        let after = close.map_or("", |close| &quoted[close + 1..]);
+        if before.ends_with("missing field ") {
+            cleaned.push_str(&quoted[..quoted.len() - after.len()]);
+        } else {
+            cleaned.push('…');
+        }
+        head = after;
+    }
+    cleaned.push_str(head);
+    cleaned.push_str(tail);
+    cleaned
+}
