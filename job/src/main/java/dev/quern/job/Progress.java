@@ -1,26 +1,279 @@
 package dev.quern.job;
 
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import org.apache.spark.SparkContext;
+import org.apache.spark.Success$;
+import org.apache.spark.scheduler.AccumulableInfo;
+import org.apache.spark.scheduler.SparkListener;
+import org.apache.spark.scheduler.SparkListenerExecutorMetricsUpdate;
+import org.apache.spark.scheduler.SparkListenerJobStart;
+import org.apache.spark.scheduler.SparkListenerTaskEnd;
+import org.apache.spark.scheduler.SparkListenerTaskStart;
+import org.apache.spark.scheduler.StageInfo;
 import org.apache.spark.sql.SparkSession;
+import scala.jdk.javaapi.CollectionConverters;
 
 /**
  * The progress of a run on standard error: one updating line on a terminal, otherwise a line every
- * 30 seconds.
+ * 30 seconds ({@code spark.quern.progress}). Documents and speed are live, of all executors, and
+ * include what is later retried.
+ *
+ * <p>If Spark's own progress bar is on ({@code spark.ui.showConsoleProgress}), two lines would
+ * overwrite each other; then plain lines are written.
  */
 public final class Progress implements AutoCloseable {
 
-  private Progress() {}
+  /** How progress is shown. */
+  public enum Style {
+    /** {@link #LINE} on a terminal, {@link #LINES} elsewhere. */
+    AUTO,
+    /** One line that is written over again. */
+    LINE,
+    /** A new line every 30 seconds. */
+    LINES,
+    OFF
+  }
+
+  private static final long LINE_MILLIS = 500;
+  private static final long LINES_MILLIS = 30_000;
+
+  /** A terminal's width isn't known to Java: the usual one, less the last column that may wrap. */
+  private static final int COLUMNS = 79;
+
+  /** Marks the Spark jobs of the run, which inherit it from the thread that starts them. */
+  private static final String RUN_PROPERTY = "quern.run";
+
+  private final SparkContext context;
+  private final RunRecord record;
+  private final Style style;
+  private final PrintStream out;
+  private final Tasks tasks;
+  private final ScheduledExecutorService thread;
+  private int shown;
+  private boolean closed;
+
+  private Progress(
+      SparkContext context, RunRecord record, long inputBytes, Style style, PrintStream out) {
+    this.context = context;
+    this.record = record;
+    this.style = style;
+    this.out = out;
+    String run = UUID.randomUUID().toString();
+    this.tasks = new Tasks(run, inputBytes);
+    this.thread =
+        Executors.newSingleThreadScheduledExecutor(
+            work -> {
+              Thread printer = new Thread(work, "quern-progress");
+              printer.setDaemon(true);
+              return printer;
+            });
+    if (style != Style.OFF) {
+      context.setLocalProperty(RUN_PROPERTY, run);
+      context.addSparkListener(tasks);
+      long millis = style == Style.LINE ? LINE_MILLIS : LINES_MILLIS;
+      thread.scheduleWithFixedDelay(this::print, millis, millis, TimeUnit.MILLISECONDS);
+    }
+  }
 
   /**
-   * Starts to report. Call it in the thread that starts the Spark jobs of the run, before them: only
-   * jobs started by this thread count.
+   * Starts to report. Call it in the thread that starts the Spark jobs of the run, before them:
+   * only jobs started by this thread count.
    *
    * @param inputBytes bytes of the input files, for the time left; -1 if not known
    */
   public static Progress start(SparkSession session, RunRecord record, long inputBytes) {
-    return new Progress();
+    SparkContext context = session.sparkContext();
+    Style asked = MetricsConf.PROGRESS.value(context.getConf());
+    boolean sparkShows = context.getConf().getBoolean("spark.ui.showConsoleProgress", false);
+    return start(session, record, inputBytes, style(asked, sparkShows), System.err);
   }
 
-  /** Stops and ends the line on a terminal. A second call does nothing. */
+  static Progress start(
+      SparkSession session, RunRecord record, long inputBytes, Style style, PrintStream out) {
+    return new Progress(session.sparkContext(), record, inputBytes, style, out);
+  }
+
+  static Style style(Style asked, boolean sparkShows) {
+    if (asked != Style.AUTO) {
+      return asked;
+    }
+    return !sparkShows && standardErrorIsTerminal() ? Style.LINE : Style.LINES;
+  }
+
+  /**
+   * Java knows only whether standard input and output are a terminal; Linux also knows the rest.
+   */
+  private static boolean standardErrorIsTerminal() {
+    if ("dumb".equals(System.getenv("TERM"))) {
+      return false;
+    }
+    Path standardError = Path.of("/proc/self/fd/2");
+    try {
+      if (Files.isSymbolicLink(standardError)) {
+        String target = Files.readSymbolicLink(standardError).toString();
+        return target.startsWith("/dev/pts/") || target.startsWith("/dev/tty");
+      }
+    } catch (IOException | RuntimeException e) {
+      // Not Linux, or no right to look: the console it is.
+    }
+    return System.console() != null;
+  }
+
+  private synchronized void print() {
+    if (closed) {
+      return;
+    }
+    try {
+      String line = line(record.live(), record.seconds(), tasks.fraction());
+      if (style == Style.LINE) {
+        String cut = line.length() > COLUMNS ? line.substring(0, COLUMNS) : line;
+        out.print('\r' + cut + " ".repeat(Math.max(0, shown - cut.length())));
+        shown = cut.length();
+      } else {
+        out.println("quern: " + line);
+      }
+      out.flush();
+    } catch (RuntimeException e) {
+      // Progress is a convenience; the next line may work.
+    }
+  }
+
+  static String line(RunSamples.Live live, double seconds, OptionalDouble fraction) {
+    StringBuilder line = new StringBuilder();
+    if (fraction.isPresent()) {
+      line.append(RunSummary.format("%.0f %%, ", Math.floor(fraction.getAsDouble() * 100)));
+    }
+    line.append(
+        RunSummary.format(
+            "%,d documents, %s MB/s, %,.0f tokens/s, RSS %s",
+            live.work().documents(),
+            RunSummary.decimals(live.work().bytes() / 1e6 / seconds),
+            live.work().tokens() / seconds,
+            RunSummary.size(live.resident())));
+    timeLeft(seconds, fraction)
+        .ifPresent(left -> line.append(", ").append(RunSummary.duration(left)).append(" left"));
+    return line.toString();
+  }
+
+  /** No guess before there is something to go by. */
+  private static Optional<Double> timeLeft(double seconds, OptionalDouble fraction) {
+    if (fraction.isEmpty() || fraction.getAsDouble() < 0.02 || seconds < 3) {
+      return Optional.empty();
+    }
+    return Optional.of(seconds * (1 - fraction.getAsDouble()) / fraction.getAsDouble());
+  }
+
+  /** Stops and clears the line on a terminal. A second call does nothing. */
   @Override
-  public void close() {}
+  public void close() {
+    thread.shutdownNow();
+    synchronized (this) {
+      if (closed) {
+        return;
+      }
+      closed = true;
+      if (shown > 0) {
+        out.print('\r' + " ".repeat(shown) + '\r');
+        out.flush();
+      }
+    }
+    if (style != Style.OFF) {
+      context.removeSparkListener(tasks);
+      context.setLocalProperty(RUN_PROPERTY, null);
+    }
+  }
+
+  /** How much of the run's tasks and of its input is done. */
+  static final class Tasks extends SparkListener {
+    private static final String BYTES_READ = "internal.metrics.input.bytesRead";
+
+    private final String run;
+    private final long inputBytes;
+    private final Set<Integer> stages = new HashSet<>();
+    private final Map<Long, Long> readByRunning = new HashMap<>();
+    private long tasks;
+    private long tasksDone;
+    private long read;
+
+    Tasks(String run, long inputBytes) {
+      this.run = run;
+      this.inputBytes = inputBytes;
+    }
+
+    @Override
+    public synchronized void onJobStart(SparkListenerJobStart job) {
+      if (job.properties() != null && run.equals(job.properties().getProperty(RUN_PROPERTY))) {
+        for (StageInfo stage : CollectionConverters.asJava(job.stageInfos())) {
+          if (stages.add(stage.stageId())) {
+            tasks += stage.numTasks();
+          }
+        }
+      }
+    }
+
+    @Override
+    public synchronized void onTaskStart(SparkListenerTaskStart start) {
+      if (stages.contains(start.stageId())) {
+        readByRunning.put(start.taskInfo().taskId(), 0L);
+      }
+    }
+
+    @Override
+    public synchronized void onTaskEnd(SparkListenerTaskEnd end) {
+      if (!stages.contains(end.stageId())) {
+        return;
+      }
+      readByRunning.remove(end.taskInfo().taskId());
+      if (end.reason() == Success$.MODULE$) {
+        tasksDone++;
+        if (end.taskMetrics() != null) {
+          read += end.taskMetrics().inputMetrics().bytesRead();
+        }
+      }
+    }
+
+    /** Executors report on running tasks with each heartbeat, every 10 seconds. */
+    @Override
+    public synchronized void onExecutorMetricsUpdate(SparkListenerExecutorMetricsUpdate update) {
+      CollectionConverters.asJava(update.accumUpdates())
+          .forEach(
+              task -> {
+                for (AccumulableInfo value : CollectionConverters.asJava(task._4())) {
+                  if (value.name().contains(BYTES_READ)
+                      && value.update().isDefined()
+                      && value.update().get() instanceof Long bytes) {
+                    readByRunning.computeIfPresent((Long) task._1(), (id, before) -> bytes);
+                  }
+                }
+              });
+    }
+
+    /**
+     * The part of the run that is done, 0 to 1; empty before the first stage. Two lower bounds, of
+     * which the higher one counts: tasks done know nothing of those running, and bytes read fall
+     * short of the files' sizes where columns are left out.
+     */
+    synchronized OptionalDouble fraction() {
+      if (tasks == 0) {
+        return OptionalDouble.empty();
+      }
+      double byTasks = Math.min(1, (double) tasksDone / tasks);
+      long readSoFar = read + readByRunning.values().stream().mapToLong(Long::longValue).sum();
+      double byBytes = inputBytes > 0 ? Math.min(0.99, (double) readSoFar / inputBytes) : 0;
+      return OptionalDouble.of(Math.max(byTasks, byBytes));
+    }
+  }
 }

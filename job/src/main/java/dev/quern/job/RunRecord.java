@@ -1,9 +1,20 @@
 package dev.quern.job;
 
 import java.io.IOException;
+import java.io.OutputStream;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.sql.SparkSession;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The record of one run: samples of every executor, a summary and a chart, written beside the
@@ -34,18 +45,90 @@ public final class RunRecord implements AutoCloseable {
   public static final String SUMMARY = "summary.json";
   public static final String CHART = "memory.png";
 
-  private RunRecord() {}
+  private static final Logger LOG = LoggerFactory.getLogger(RunRecord.class);
+
+  private final SparkSession session;
+  private final RunDescription description;
+  private final Optional<SampleHub> hub;
+  private final RunSamples samples = new RunSamples();
+  private final long startMillis = System.currentTimeMillis();
+  private final long startNanos = System.nanoTime();
+  private RunSummary summary;
+
+  private RunRecord(SparkSession session, RunDescription description) {
+    this.session = session;
+    this.description = description;
+    this.hub = SampleHub.of(session.sparkContext());
+  }
 
   /** Starts to keep the samples of all executors. */
   public static RunRecord start(SparkSession session, RunDescription description) {
-    return new RunRecord();
+    RunRecord record = new RunRecord(session, description);
+    record.hub.ifPresent(hub -> hub.attach(record.samples));
+    return record;
   }
 
   /**
    * Ends the run: waits a moment (at most two sampling intervals) for each executor's last sample.
    * A second call does nothing.
    */
-  public void finish(RunTotals totals) {}
+  public synchronized void finish(RunTotals totals) {
+    if (summary != null) {
+      return;
+    }
+    // Wall time is measured by the clock that nobody sets.
+    long endMillis = startMillis + Math.max(1, (System.nanoTime() - startNanos) / 1_000_000);
+    hub.ifPresent(
+        at -> {
+          try {
+            at.awaitSamples();
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt(); // the record then ends a second earlier
+          }
+        });
+    List<RunSummary.ExecutorPart> parts = new ArrayList<>();
+    hub.ifPresent(at -> samples.parts().forEach(part -> parts.add(summarize(at, part, endMillis))));
+    summary = new RunSummary(description, environment(), totals, startMillis, endMillis, parts);
+    close();
+  }
+
+  private RunSummary.ExecutorPart summarize(SampleHub at, RunSamples.Part part, long endMillis) {
+    boolean alive = at.alive(part.executor().id()) && !part.latest().last();
+    long from = part.known() ? startMillis : Math.max(startMillis, part.first().timeMillis());
+    long to = alive ? endMillis : Math.min(endMillis, part.latest().timeMillis());
+    return new RunSummary.ExecutorPart(
+        part.executor(),
+        at.cores(part.executor().id()),
+        alive,
+        Math.max(0, to - from) / 1e3,
+        part.before(),
+        part.samples(),
+        part.arrived());
+  }
+
+  private Map<String, String> environment() {
+    Map<String, String> environment = new LinkedHashMap<>();
+    environment.put("quern", QuernVersion.current());
+    environment.put("spark", session.version());
+    environment.put("master", session.sparkContext().master());
+    environment.put("application", session.sparkContext().applicationId());
+    environment.put(
+        "java", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
+    environment.put(
+        "system",
+        String.join(
+            " ",
+            System.getProperty("os.name"),
+            System.getProperty("os.version"),
+            System.getProperty("os.arch")));
+    environment.put("driver_cores", Integer.toString(Runtime.getRuntime().availableProcessors()));
+    try {
+      environment.put("driver_host", InetAddress.getLocalHost().getHostName());
+    } catch (UnknownHostException e) {
+      environment.put("driver_host", "unknown");
+    }
+    return environment;
+  }
 
   /**
    * Writes samples, summary and chart into {@code <output>/_quern}, through Hadoop's FileSystem. A
@@ -57,15 +140,72 @@ public final class RunRecord implements AutoCloseable {
    * @throws IllegalStateException before {@link #finish}
    */
   public boolean write(Path output) throws IOException {
-    return false;
+    RunSummary run = finished();
+    Configuration conf = session.sessionState().newHadoopConf();
+    Path folder = new Path(output, FOLDER);
+    FileSystem files = folder.getFileSystem(conf);
+    files.mkdirs(folder);
+    SampleFile.write(run, new Path(folder, SAMPLES), conf);
+    write(files, new Path(folder, SUMMARY), run.toJson());
+    if (run.executors().isEmpty()) {
+      return false;
+    }
+    try {
+      write(files, new Path(folder, CHART), RunChart.png(run));
+      return true;
+    } catch (Exception | Error e) {
+      // A JVM without fonts or without the desktop module fails with errors of several kinds; to
+      // name them here would itself need the module.
+      LOG.warn(
+          "The run's chart can't be drawn on this machine; samples and summary are in {}. Drawing"
+              + " needs the JDK's desktop module and a font (Debian and Ubuntu: apt-get install"
+              + " fontconfig fonts-dejavu-core).",
+          folder,
+          e);
+      return false;
+    }
   }
 
-  /** Lines for the console: documents, speed, memory. Only after {@link #finish}. */
+  private static void write(FileSystem files, Path file, byte[] content) throws IOException {
+    try (OutputStream out = files.create(file, true)) {
+      out.write(content);
+    }
+  }
+
+  /**
+   * Lines for the console: documents, speed, memory.
+   *
+   * @throws IllegalStateException before {@link #finish}
+   */
   public List<String> summaryLines() {
-    return List.of();
+    return finished().lines();
+  }
+
+  /** The figures of the finished run. */
+  RunSummary summary() {
+    return finished();
+  }
+
+  private synchronized RunSummary finished() {
+    if (summary == null) {
+      throw new IllegalStateException("the run isn't finished: call finish(totals) first");
+    }
+    return summary;
+  }
+
+  /** Work and memory so far, from the samples. */
+  RunSamples.Live live() {
+    return samples.live();
+  }
+
+  /** Seconds since the start. */
+  double seconds() {
+    return (System.nanoTime() - startNanos) / 1e9;
   }
 
   /** Stops keeping samples; what a failed run needs. A second call does nothing. */
   @Override
-  public void close() {}
+  public void close() {
+    hub.ifPresent(at -> at.detach(samples));
+  }
 }
