@@ -1,0 +1,432 @@
+import java.io.BufferedReader;
+import java.io.File;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.module.ModuleDescriptor.Version;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Consumer;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * Maven's way to Cargo, in Java so that it needs no shell. Run by native/pom.xml from source:
+ *
+ * <pre>
+ * java BuildNative.java build   builds the library and lays it into the class folder
+ * java BuildNative.java test    cargo test
+ * java BuildNative.java lint    cargo fmt --check, cargo clippy
+ * </pre>
+ *
+ * <p>System properties: rust (workspace), classes (where the libraries go), rust.minimum, targets
+ * (triples to build for besides this machine's, separated by commas), zigbuild (true:
+ * cargo-zigbuild links them).
+ */
+public final class BuildNative {
+  private static final Path RUST = Path.of(System.getProperty("rust"));
+  private static final boolean ZIGBUILD = Boolean.getBoolean("zigbuild");
+
+  /** Lines of Cargo's to show while it runs; the others only matter if it fails. */
+  private static final Pattern PROGRESS =
+      Pattern.compile("^ +(Compiling|Checking|Downloading|Downloaded|Running) |^test result");
+
+  /** What to tell the user, in one line; no stack trace. */
+  private static final class Failure extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    Failure(String message) {
+      super(message);
+    }
+  }
+
+  private final Map<String, String> environment = new LinkedHashMap<>(System.getenv());
+  private final String host;
+
+  public static void main(String[] arguments) throws Exception {
+    try {
+      BuildNative build = new BuildNative();
+      switch (arguments[0]) {
+        case "build" -> build.build();
+        case "test" -> build.cargo(List.of("test", "--release", "--locked"), Map.of());
+        case "lint" -> build.lint();
+        default -> throw new Failure("unknown goal " + arguments[0]);
+      }
+    } catch (Failure e) {
+      // Standard error becomes Maven's error line; everything else goes to standard output.
+      System.err.println(e.getMessage());
+      System.exit(1);
+    }
+  }
+
+  private BuildNative() throws IOException, InterruptedException {
+    findCargo();
+    String minimum = System.getProperty("rust.minimum");
+    String[] version = output("cargo", "--version").split("[ -]");
+    if (Version.parse(version[1]).compareTo(Version.parse(minimum)) < 0) {
+      throw new Failure(
+          "cargo "
+              + version[1]
+              + " is too old, Quern needs "
+              + minimum
+              + " or newer: rustup update"
+              + " stable");
+    }
+    host =
+        output("rustc", "-vV")
+            .lines()
+            .filter(line -> line.startsWith("host: "))
+            .findFirst()
+            .orElseThrow(() -> new Failure("rustc -vV names no host; reinstall Rust (rustup)"))
+            .substring("host: ".length());
+  }
+
+  /** On the PATH, or where rustup puts it: a shell older than the installation has no new PATH. */
+  private void findCargo() {
+    if (onPath("cargo")) {
+      return;
+    }
+    String home = environment.get("CARGO_HOME");
+    Path bin =
+        (home == null ? Path.of(System.getProperty("user.home"), ".cargo") : Path.of(home))
+            .resolve("bin");
+    if (!Files.isExecutable(bin.resolve(executable("cargo")))) {
+      throw new Failure(
+          "cargo is missing, Quern needs Rust "
+              + System.getProperty("rust.minimum")
+              + " or newer: install it with rustup, https://rustup.rs (Linux, macOS: curl"
+              + " https://sh.rustup.rs -sSf | sh)");
+    }
+    environment.put("PATH", bin + File.pathSeparator + environment.get("PATH"));
+  }
+
+  private void build() throws Exception {
+    Path root = Path.of(System.getProperty("classes"), "dev", "quern", "native");
+    Set<String> targets = new LinkedHashSet<>(List.of(host));
+    Arrays.stream(System.getProperty("targets", "").split(","))
+        .map(String::trim)
+        .filter(target -> !target.isEmpty())
+        .forEach(targets::add);
+    List<String> packed = new ArrayList<>();
+    Set<Path> made = new TreeSet<>();
+    // All checks first: a missing cross compiler must not cost the minutes of another target.
+    Map<String, Map<String, String>> settings = new LinkedHashMap<>();
+    for (String target : targets) {
+      settings.put(target, toolchain(target));
+    }
+    for (String target : targets) {
+      List<String> allocators =
+          usesMimalloc(target) ? List.of("system", "mimalloc") : List.of("system");
+      for (String allocator : allocators) {
+        Path library = cargoBuild(target, allocator, settings.get(target));
+        Path folder = root.resolve(platform(target)).resolve(allocator);
+        String sha256 = sha256(Files.readAllBytes(library));
+        copy(library, folder.resolve(library.getFileName()), sha256);
+        made.add(folder);
+        packed.add(platform(target) + " " + allocator + " " + sha256);
+      }
+    }
+    removeOthers(root, made);
+    write(root.resolve("platforms.txt"), String.join("\n", packed) + "\n");
+  }
+
+  private void lint() throws IOException, InterruptedException {
+    for (String tool : List.of("fmt", "clippy")) {
+      if (run(List.of("cargo", tool, "--version"), Map.of(), line -> {}) != 0) {
+        throw new Failure("cargo " + tool + " is missing: rustup component add rustfmt clippy");
+      }
+    }
+    cargo(List.of("fmt", "--check"), Map.of());
+    cargo(
+        List.of("clippy", "--release", "--locked", "--all-targets", "--", "-D", "warnings"),
+        Map.of());
+  }
+
+  /**
+   * Checks what building for that target needs.
+   *
+   * @return environment variables to build with
+   */
+  private Map<String, String> toolchain(String target) throws IOException, InterruptedException {
+    if (target.equals(host)) {
+      if (!target.contains("msvc") && !onPath(environment.getOrDefault("CC", "cc"))) {
+        throw new Failure(
+            "a C compiler is missing ("
+                + environment.getOrDefault("CC", "cc")
+                + "): Debian and Ubuntu: apt-get install gcc libc6-dev; Fedora: dnf install gcc;"
+                + " macOS: xcode-select --install; or set CC");
+      }
+      return Map.of();
+    }
+    Path standard =
+        Path.of(output("rustc", "--print", "sysroot").strip(), "lib", "rustlib", target, "lib");
+    if (!Files.isDirectory(standard)) {
+      throw new Failure(
+          "Rust's standard library for " + target + " is missing: rustup target add " + target);
+    }
+    if (ZIGBUILD) {
+      if (!onPath("cargo-zigbuild")) {
+        throw new Failure(
+            "cargo-zigbuild is missing: pip install cargo-zigbuild ziglang, or build without"
+                + " -Dquern.zigbuild=true");
+      }
+      return Map.of();
+    }
+    Map<String, String> settings = new LinkedHashMap<>();
+    String key = target.toUpperCase(Locale.ROOT).replace('-', '_');
+    if (target.endsWith("-musl")) {
+      // A cdylib must link musl dynamically.
+      settings.put("CARGO_TARGET_" + key + "_RUSTFLAGS", "-C target-feature=-crt-static");
+    }
+    boolean chosen =
+        environment.containsKey("CARGO_TARGET_" + key + "_LINKER") || configured(target);
+    String gcc = crossCompiler(target);
+    if (!chosen && gcc != null) {
+      // The name of Debian's packages, or (as on macOS) the whole triple.
+      String found = Stream.of(gcc, target + "-gcc").filter(this::onPath).findFirst().orElse(null);
+      if (found == null) {
+        String debian =
+            target.endsWith("windows-gnu")
+                ? "mingw-w64-x86-64"
+                : gcc.replaceAll("-gcc$", "").replace('_', '-');
+        throw new Failure(
+            "a C compiler for "
+                + target
+                + " is missing ("
+                + gcc
+                + "): Debian and Ubuntu: apt-get install gcc-"
+                + debian
+                + "; elsewhere: pip install cargo-zigbuild ziglang and -Dquern.zigbuild=true; or"
+                + " name yours by CARGO_TARGET_"
+                + key
+                + "_LINKER and CC_"
+                + target.replace('-', '_'));
+      }
+      settings.put("CARGO_TARGET_" + key + "_LINKER", found);
+      if (!environment.containsKey("CC_" + target.replace('-', '_'))) {
+        settings.put("CC_" + target.replace('-', '_'), found);
+      }
+    }
+    return settings;
+  }
+
+  /** The usual name of the GNU compiler for that target; null where there is none. */
+  private static String crossCompiler(String target) {
+    if (target.endsWith("-pc-windows-gnu")) {
+      return target.replace("-pc-windows-gnu", "-w64-mingw32-gcc");
+    }
+    int system = target.indexOf("-unknown-linux-gnu");
+    if (system < 0) {
+      return null;
+    }
+    String cpu =
+        target
+            .substring(0, system)
+            .replaceFirst("^riscv64.*", "riscv64")
+            .replaceFirst("^(armv7|thumbv7neon)$", "arm");
+    return cpu + target.substring(system + "-unknown".length()) + "-gcc";
+  }
+
+  /** Whether a Cargo configuration has a section for that target, which then decides. */
+  private boolean configured(String target) throws IOException {
+    List<Path> files = new ArrayList<>();
+    String home = environment.get("CARGO_HOME");
+    files.add(
+        home == null
+            ? Path.of(System.getProperty("user.home"), ".cargo", "config.toml")
+            : Path.of(home, "config.toml"));
+    for (Path folder = RUST.toAbsolutePath(); folder != null; folder = folder.getParent()) {
+      files.add(folder.resolve(".cargo").resolve("config.toml"));
+    }
+    for (Path file : files) {
+      if (Files.isReadable(file)
+          && Files.readString(file).matches("(?s).*\\[target\\.[\"']?" + target + "[\"']?].*")) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Cargo knows which targets the allocator's table has: there is no second copy of it here. */
+  private boolean usesMimalloc(String target) throws IOException, InterruptedException {
+    return output(
+            "cargo",
+            "tree",
+            "--locked",
+            "--target",
+            target,
+            "-e",
+            "normal",
+            "-p",
+            "quern-ffi",
+            "--prefix",
+            "none")
+        .contains("libmimalloc-sys ");
+  }
+
+  private Path cargoBuild(String target, String allocator, Map<String, String> settings)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    boolean cross = !target.equals(host);
+    command.add(cross && ZIGBUILD ? "zigbuild" : "build");
+    command.addAll(List.of("--release", "--locked", "-p", "quern-ffi"));
+    if (allocator.equals("system")) {
+      command.add("--no-default-features");
+    }
+    if (cross) {
+      command.addAll(List.of("--target", target));
+    }
+    cargo(command, settings);
+    Path folder = targetFolder();
+    return (cross ? folder.resolve(target) : folder).resolve("release").resolve(fileName(target));
+  }
+
+  private Path targetFolder() throws IOException, InterruptedException {
+    String metadata = output("cargo", "metadata", "--locked", "--no-deps", "--format-version", "1");
+    String key = "\"target_directory\":\"";
+    int begin = metadata.indexOf(key) + key.length();
+    return Path.of(metadata.substring(begin, metadata.indexOf('"', begin)).replace("\\\\", "\\"));
+  }
+
+  private static String fileName(String target) {
+    return target.contains("windows")
+        ? "quern.dll"
+        : target.contains("apple") ? "libquern.dylib" : "libquern.so";
+  }
+
+  /** The folder's name, as LibraryFiles.platform in the Java sources makes it from os.name. */
+  private static String platform(String target) {
+    String cpu = target.substring(0, target.indexOf('-'));
+    String arch =
+        switch (cpu) {
+          case "i586", "i686" -> "x86";
+          case "powerpc64le" -> "ppc64le";
+          case "powerpc64" -> "ppc64";
+          case "riscv64gc" -> "riscv64";
+          default -> cpu.startsWith("arm") ? "arm" : cpu;
+        };
+    String os =
+        target.contains("apple") ? "macos" : target.contains("windows") ? "windows" : "linux";
+    return os + "-" + arch + (target.contains("-musl") ? "-musl" : "");
+  }
+
+  private static void copy(Path from, Path to, String sha256) throws Exception {
+    if (Files.exists(to) && sha256(Files.readAllBytes(to)).equals(sha256)) {
+      write(Path.of(to + ".sha256"), sha256 + "  " + to.getFileName() + "\n");
+      return;
+    }
+    Files.createDirectories(to.getParent());
+    Files.copy(from, to, java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+    write(Path.of(to + ".sha256"), sha256 + "  " + to.getFileName() + "\n");
+  }
+
+  private static void write(Path file, String text) throws IOException {
+    if (!Files.exists(file) || !Files.readString(file).equals(text)) {
+      Files.createDirectories(file.getParent());
+      Files.writeString(file, text);
+    }
+  }
+
+  /** Libraries of an earlier build with other targets would be of an older source. */
+  private static void removeOthers(Path root, Set<Path> made) throws IOException {
+    try (Stream<Path> all = Files.walk(root)) {
+      for (Path file : all.filter(Files::isRegularFile).toList()) {
+        if (!made.contains(file.getParent()) && !file.getParent().equals(root)) {
+          Files.delete(file);
+        }
+      }
+    }
+  }
+
+  private static String sha256(byte[] bytes) throws Exception {
+    return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+  }
+
+  private boolean onPath(String program) {
+    // CC may have arguments ("ccache gcc") or be a path.
+    String name = program.strip().split(" ")[0];
+    return Arrays.stream((environment.getOrDefault("PATH", "")).split(File.pathSeparator))
+        .map(folder -> Path.of(folder).resolve(executable(name)))
+        .anyMatch(Files::isExecutable);
+  }
+
+  private static String executable(String name) {
+    boolean windows = File.separatorChar == '\\';
+    return windows && !name.endsWith(".exe") ? name + ".exe" : name;
+  }
+
+  private void cargo(List<String> arguments, Map<String, String> settings)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>(List.of("cargo"));
+    command.addAll(arguments);
+    List<String> lines = new ArrayList<>();
+    int status =
+        run(
+            command,
+            settings,
+            line -> {
+              lines.add(line);
+              if (PROGRESS.matcher(line).find()) {
+                System.out.println(line);
+              }
+            });
+    if (status != 0) {
+      lines.removeIf(line -> PROGRESS.matcher(line).find());
+      throw new Failure(
+          "`"
+              + String.join(" ", command)
+              + "` failed in "
+              + RUST
+              + ":\n"
+              + String.join("\n", lines));
+    }
+  }
+
+  private String output(String... command) throws IOException, InterruptedException {
+    List<String> lines = new ArrayList<>();
+    if (run(List.of(command), Map.of(), lines::add) != 0) {
+      throw new Failure(
+          "`"
+              + String.join(" ", command)
+              + "` failed in "
+              + RUST
+              + ": "
+              + lines.stream().filter(line -> !line.isBlank()).collect(Collectors.joining(" | ")));
+    }
+    return String.join("\n", lines);
+  }
+
+  /** Runs a command in the workspace. */
+  private int run(List<String> command, Map<String, String> settings, Consumer<String> lines)
+      throws IOException, InterruptedException {
+    ProcessBuilder builder = new ProcessBuilder(command).directory(RUST.toFile());
+    builder.environment().putAll(environment);
+    builder.environment().putAll(settings);
+    builder.redirectErrorStream(true);
+    Process process;
+    try {
+      process = builder.start();
+    } catch (IOException e) {
+      throw new Failure(command.get(0) + " can't be started: " + e.getMessage());
+    }
+    process.getOutputStream().close();
+    try (BufferedReader reader = process.inputReader(StandardCharsets.UTF_8)) {
+      reader.lines().forEach(lines);
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
+    }
+    return process.waitFor();
+  }
+}
