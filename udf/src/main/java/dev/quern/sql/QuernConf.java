@@ -397,7 +397,7 @@ public final class QuernConf {
     System.out.print(toMarkdown());
   }
 
-  /** The candidate that a misspelt word most likely means, if any is near. */
+  /** The candidate that a misspelt or cut word most likely means, if any is near. */
   public static Optional<String> nearest(String word, Collection<String> candidates) {
     String best = null;
     int bestDistance = Math.max(2, word.length() / 4) + 1;
@@ -407,6 +407,9 @@ public final class QuernConf {
         best = candidate;
         bestDistance = distance;
       }
+    }
+    if (best == null && word.length() > 2) {
+      return candidates.stream().filter(candidate -> candidate.startsWith(word)).findFirst();
     }
     return Optional.ofNullable(best);
   }

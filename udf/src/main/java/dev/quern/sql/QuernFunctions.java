@@ -85,7 +85,7 @@ enum QuernFunctions {
           "_FUNC_(X'C328')",
           "NULL",
           "_FUNC_(X'C328', options => map('invalid_utf8', 'replace'))",
-          "[5809,7]"),
+          "[3251,7]"),
       "NULL stands for what is wrong with a document: bytes that are not UTF-8, a special token"
           + " under 'error', a word outside a vocabulary that has no unknown token. A wrong"
           + " tokenizer or option is an error here as well.") {
@@ -353,7 +353,7 @@ enum QuernFunctions {
             + required
             + ", and "
             + expression.sql()
-            + " is a "
+            + " is of type "
             + expression.dataType().sql());
   }
 

@@ -1,5 +1,6 @@
 package dev.quern.sql;
 
+import java.io.Serializable;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -35,7 +36,7 @@ import scala.jdk.javaapi.CollectionConverters;
  * between (UnaryExpression and others). Methods without {@code @Override} where one could stand are
  * not in every Spark version that we compile with.
  */
-abstract class TokenizerFunction extends Expression {
+abstract class TokenizerFunction extends Expression implements Serializable {
   private static final long serialVersionUID = 1L;
 
   final Expression child;

@@ -1,5 +1,6 @@
 package dev.quern.sql;
 
+import java.io.Serializable;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.expressions.Literal;
@@ -13,7 +14,7 @@ import scala.collection.immutable.List$;
 import scala.collection.immutable.Seq;
 
 /** {@code tokenizer_id}: the content hash of a tokenizer, a constant. */
-final class TokenizerId extends Expression {
+final class TokenizerId extends Expression implements Serializable {
   private static final long serialVersionUID = 1L;
 
   private final TokenizerReference reference;
