@@ -193,7 +193,8 @@ enum QuernFunctions {
   private final boolean hasFirst;
   private final Set<Option> options;
   private final FunctionSignature signature;
-  private final ExpressionInfo info;
+  private final Tuple3<FunctionIdentifier, ExpressionInfo, Function1<Seq<Expression>, Expression>>
+      description;
 
   /**
    * @param firstArgument name of the argument before {@code tokenizer}; null if there is none
@@ -228,7 +229,7 @@ enum QuernFunctions {
       exampleText.append("      > SELECT ").append(examples.get(i)).append(";\n");
       exampleText.append("       ").append(examples.get(i + 1)).append('\n');
     }
-    this.info =
+    ExpressionInfo info =
         new ExpressionInfo(
             TokenizerFunction.class.getName(),
             null,
@@ -241,6 +242,7 @@ enum QuernFunctions {
             "0.1.0",
             "",
             "built-in");
+    this.description = new Tuple3<>(new FunctionIdentifier(sqlName), info, this::expression);
   }
 
   /**
@@ -249,9 +251,12 @@ enum QuernFunctions {
    */
   abstract Expression build(Expression first, Call call, String further);
 
-  /** As SparkSessionExtensions takes it. */
+  /**
+   * As SparkSessionExtensions takes it. Always the same object: an extension that is found twice
+   * (as a service and by spark.sql.extensions) then replaces nothing.
+   */
   Tuple3<FunctionIdentifier, ExpressionInfo, Function1<Seq<Expression>, Expression>> description() {
-    return new Tuple3<>(new FunctionIdentifier(sqlName), info, this::expression);
+    return description;
   }
 
   private Expression expression(Seq<Expression> given) {

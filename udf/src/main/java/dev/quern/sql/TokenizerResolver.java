@@ -5,6 +5,7 @@ import dev.quern.tokenizer.TokenizerException;
 import dev.quern.tokenizer.TokenizerException.Reason;
 import dev.quern.tokenizer.TokenizerSpec;
 import dev.quern.tokenizer.TokenizerSpec.Engine;
+import java.io.File;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.lang.ref.WeakReference;
@@ -12,6 +13,7 @@ import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Supplier;
@@ -84,7 +86,8 @@ final class TokenizerResolver {
   static TokenizerReference resolve(
       SparkSession session, String name, FunctionOptions options, boolean trusted) {
     SparkContext context = session.sparkContext();
-    Optional<Path> file = locate(session, name, trusted);
+    Configuration hadoop = session.sessionState().newHadoopConf();
+    Optional<Path> file = locate(context.getConf(), hadoop, name, trusted);
     if (file.isEmpty()) {
       Source source = new Source(name, null, options.ofTokenizer());
       return known(context, source)
@@ -92,7 +95,7 @@ final class TokenizerResolver {
               () -> remember(context, source, broadcast(context, name, builtIn(name, options))));
     }
     try {
-      FileSystem fileSystem = file.get().getFileSystem(session.sessionState().newHadoopConf());
+      FileSystem fileSystem = file.get().getFileSystem(hadoop);
       long now = System.currentTimeMillis();
       FileStatus status = fileSystem.getFileStatus(file.get());
       Fingerprint fingerprint =
@@ -117,36 +120,38 @@ final class TokenizerResolver {
 
   // ---- Names -----------------------------------------------------------------------------------
 
-  /** The file that a name means; empty for a built-in one. */
-  private static Optional<Path> locate(SparkSession session, String name, boolean trusted) {
-    SparkConf conf = session.sparkContext().getConf();
-    Map<String, String> mapped = QuernConf.mappedTokenizers(conf);
-    if (mapped.containsKey(name)) {
-      if (TokenizerSpec.builtInNames().contains(name)) {
+  /**
+   * The file that a name means; empty for a built-in one.
+   *
+   * @param conf the application's: a session's values decide nothing here
+   * @throws TokenizerException if nothing has that name, or SQL may not load it
+   */
+  static Optional<Path> locate(SparkConf conf, Configuration hadoop, String name, boolean trusted) {
+    String mapped = QuernConf.mappedTokenizers(conf).get(name);
+    if (TokenizerSpec.builtInNames().contains(name)) {
+      if (mapped != null) {
         throw failure(
             name,
             QuernConf.tokenizerKey(name)
-                + " gives a file the name of a built-in tokenizer;"
-                + " choose another name",
+                + " gives a file the name of a built-in tokenizer; choose another name",
             null);
       }
-      return Optional.of(path(name, mapped.get(name)));
-    }
-    if (TokenizerSpec.builtInNames().contains(name)) {
       return Optional.empty();
     }
-    if (shipped(conf, name)) {
-      return Optional.of(new Path(java.nio.file.Path.of(SparkFiles.get(name)).toUri()));
+    if (mapped != null) {
+      return Optional.of(shipped(conf, mapped).orElseGet(() -> path(name, mapped)));
     }
-    boolean looksLikeFile =
-        name.contains("/") || name.contains(":") || name.matches("(?i).*\\.(json|tiktoken|model)");
-    if (!looksLikeFile) {
-      throw unknown(session, name, mapped);
+    Optional<Path> shipped = shipped(conf, name);
+    if (shipped.isPresent()) {
+      return shipped;
+    }
+    if (!name.matches("(?s).*[/:].*|(?i).*\\.(json|tiktoken|model)")) {
+      throw unknown(conf, name);
     }
     Path path = path(name, name);
-    Configuration hadoop = session.sessionState().newHadoopConf();
     boolean defaultOfApplication = name.equals(conf.get(QuernConf.TOKENIZER.key(), null));
     if (!trusted && !defaultOfApplication && !allowed(path, conf, hadoop)) {
+      List<String> allowed = QuernConf.ALLOWED_TOKENIZER_PATHS.value(conf);
       throw new TokenizerException(
           Reason.INVALID_ARGUMENT,
           "SQL may not load the tokenizer file '"
@@ -156,21 +161,17 @@ final class TokenizerResolver {
               + " set to its folder, or give it a name with "
               + QuernConf.TOKENIZERS.key()
               + "; allowed now: "
-              + (QuernConf.ALLOWED_TOKENIZER_PATHS.value(conf).isEmpty()
-                  ? "none"
-                  : String.join(", ", QuernConf.ALLOWED_TOKENIZER_PATHS.value(conf))));
+              + (allowed.isEmpty() ? "none" : String.join(", ", allowed)));
     }
     return Optional.of(path);
   }
 
-  private static TokenizerException unknown(
-      SparkSession session, String name, Map<String, String> mapped) {
-    var names =
-        Stream.concat(TokenizerSpec.builtInNames().stream(), mapped.keySet().stream()).toList();
-    String setInSession =
-        session.sessionState().conf().contains(QuernConf.tokenizerKey(name))
-            ? " (this session sets " + QuernConf.tokenizerKey(name) + ", which does not count)"
-            : "";
+  private static TokenizerException unknown(SparkConf conf, String name) {
+    List<String> names =
+        Stream.concat(
+                TokenizerSpec.builtInNames().stream(),
+                QuernConf.mappedTokenizers(conf).keySet().stream())
+            .toList();
     return new TokenizerException(
         Reason.INVALID_ARGUMENT,
         "there is no tokenizer '"
@@ -181,22 +182,27 @@ final class TokenizerResolver {
                 .orElse(".")
             + " Known names: "
             + String.join(", ", names)
-            + ". Start the application with "
+            + ". To add this one, start the application with "
             + QuernConf.tokenizerKey(name)
-            + "=<URI of a tokenizer.json or .tiktoken file> to add this one"
-            + setInSession);
+            + "=<URI of a tokenizer.json or .tiktoken file>; what a session sets does not count");
   }
 
-  /** Whether whoever started the application shipped a file of that name with --files. */
-  private static boolean shipped(SparkConf conf, String name) {
+  /** A file of that name, if whoever started the application shipped one with --files. */
+  private static Optional<Path> shipped(SparkConf conf, String name) {
     // Not what ADD FILE or a Connect client's artifacts brought: a session decides these.
-    return Stream.of("spark.files", "spark.yarn.dist.files")
-        .flatMap(key -> Arrays.stream(conf.get(key, "").split(",")))
-        .map(String::strip)
-        .filter(uri -> !uri.isEmpty())
-        .map(uri -> uri.contains("#") ? uri.substring(uri.indexOf('#') + 1) : uri)
-        .map(uri -> uri.substring(uri.lastIndexOf('/') + 1))
-        .anyMatch(name::equals);
+    boolean listed =
+        Stream.of("spark.files", "spark.yarn.dist.files")
+            .flatMap(key -> Arrays.stream(conf.get(key, "").split(",")))
+            .map(String::strip)
+            .filter(uri -> !uri.isEmpty())
+            .map(uri -> uri.substring(Math.max(uri.lastIndexOf('/'), uri.lastIndexOf('#')) + 1))
+            .anyMatch(name::equals);
+    if (!listed) {
+      return Optional.empty();
+    }
+    // The driver of YARN's cluster mode finds them in its working directory.
+    File file = new File(SparkFiles.get(name));
+    return Optional.of(new Path((file.exists() ? file : new File(name)).toURI()));
   }
 
   private static Path path(String name, String uri) {
@@ -231,14 +237,11 @@ final class TokenizerResolver {
 
   private static URI real(Path path, Configuration hadoop) throws IOException {
     URI uri = path.getFileSystem(hadoop).makeQualified(path).toUri();
-    if (!uri.getScheme().equals("file")) {
-      return uri;
-    }
-    java.nio.file.Path local = java.nio.file.Path.of(uri.getPath());
-    // A path that is not there can't be resolved, and can't be loaded either.
-    return new Path(
-            "file", null, java.nio.file.Files.exists(local) ? local.toRealPath() + "" : local + "")
-        .toUri();
+    File local = new File(uri.getPath());
+    // A local path that is not there can't be resolved, and can't be loaded either.
+    return uri.getScheme().equals("file") && local.exists()
+        ? new Path("file", null, local.toPath().toRealPath().toString()).toUri()
+        : uri;
   }
 
   // ---- Files -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import dev.quern.tokenizer.EncodeOptions;
 import dev.quern.tokenizer.EncodeOptions.InvalidUtf8;
 import dev.quern.tokenizer.NativeTokenizer;
 import dev.quern.tokenizer.TokenizerSpec;
+import dev.quern.tokenizer.TokenizerStatistics;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -338,6 +339,36 @@ class FunctionsTest {
             .queryExecution()
             .analyzed();
     return CollectionConverters.asJava(plan.expressions()).get(0).children().head();
+  }
+
+  @Test
+  void callsAreCompiledAndEqualOnesEvaluatedOnce() throws Exception {
+    for (String wholeStage : List.of("true", "false")) {
+      TestSpark.with(
+          Map.of(
+              "spark.sql.codegen.wholeStage", wholeStage,
+              "spark.sql.codegen.factoryMode", "CODEGEN_ONLY",
+              "spark.sql.codegen.fallback", "false"),
+          () -> {
+            Dataset<Row> rows =
+                TestSpark.session()
+                    .range(0, 500, 1, 4)
+                    .selectExpr("concat('a b ', id) AS t")
+                    .selectExpr(
+                        "tokenize(t) AS ids", "size(tokenize(t))", "element_at(tokenize(t), 1)");
+            long before = TokenizerStatistics.snapshot().documents();
+            assertThat(rows.collectAsList()).hasSize(500);
+            assertThat(TokenizerStatistics.snapshot().documents() - before).isEqualTo(500);
+          });
+    }
+    var plan =
+        ((org.apache.spark.sql.classic.Dataset<Row>)
+                TestSpark.session().sql("SELECT tokenize(string(id)) FROM range(9)"))
+            .queryExecution()
+            .executedPlan();
+    assertThat(org.apache.spark.sql.execution.debug.package$.MODULE$.codegenString(plan))
+        .contains("((dev.quern.sql.TokenizerCall) references[")
+        .contains(".tokenize(");
   }
 
   @Test

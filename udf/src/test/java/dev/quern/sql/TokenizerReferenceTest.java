@@ -16,6 +16,9 @@ import java.nio.file.attribute.FileTime;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.SparkConf;
 import org.apache.spark.sql.AnalysisException;
 import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.Test;
@@ -214,14 +217,43 @@ class TokenizerReferenceTest {
   }
 
   @Test
+  void theApplicationDecidesWhatNamesMean() {
+    Configuration hadoop = new Configuration();
+    SparkConf conf =
+        new SparkConf(false)
+            .set("spark.quern.tokenizer", "hdfs://nn/default/tokenizer.json")
+            .set("spark.quern.tokenizers.ours", "s3a://bucket/ours.json")
+            .set("spark.quern.tokenizers.gpt2", "s3a://bucket/ours.json")
+            .set("spark.quern.allowedTokenizerPaths", "file:/, s3a://bucket/open");
+    assertThat(locate(conf, "o200k_base")).isEmpty();
+    assertThat(locate(conf, "ours")).contains("s3a://bucket/ours.json");
+    assertThat(locate(conf, "hdfs://nn/default/tokenizer.json"))
+        .as("the application's own default needs no further permission")
+        .contains("hdfs://nn/default/tokenizer.json");
+    assertThat(locate(conf, "file:/opt/t.json")).contains("file:/opt/t.json");
+    assertThatThrownBy(() -> locate(conf, "hdfs://nn/default/other.json"))
+        .hasMessageContaining("SQL may not load");
+    assertThatThrownBy(() -> locate(conf, "gpt2"))
+        .hasMessageContaining("spark.quern.tokenizers.gpt2")
+        .hasMessageContaining("choose another name");
+    assertThat(
+            TokenizerResolver.locate(conf, hadoop, "hdfs://nn/default/other.json", true)
+                .map(Object::toString))
+        .contains("hdfs://nn/default/other.json");
+  }
+
+  private static Optional<String> locate(SparkConf conf, String name) {
+    return TokenizerResolver.locate(conf, new Configuration(), name, false).map(Object::toString);
+  }
+
+  @Test
   void whatASessionSetsDoesNotName() {
     SESSION.conf().set("spark.quern.tokenizers.sneaky", "/etc/passwd");
     try {
       assertThatThrownBy(() -> TestSpark.rows("SELECT tokenize('a', 'sneaky')"))
           .isInstanceOf(AnalysisException.class)
           .hasMessageContaining("there is no tokenizer 'sneaky'")
-          .hasMessageContaining(
-              "this session sets spark.quern.tokenizers.sneaky, which does not count");
+          .hasMessageContaining("what a session sets does not count");
     } finally {
       SESSION.conf().unset("spark.quern.tokenizers.sneaky");
     }
