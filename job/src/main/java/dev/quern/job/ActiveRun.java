@@ -1,0 +1,86 @@
+package dev.quern.job;
+
+import dev.quern.sql.TokenizerReference;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * A run between its start and its end, on the driver. Spark makes the file format and the commit
+ * protocol itself, from class names and a map of strings: the run's id travels as an option of the
+ * write, and they find the run here.
+ */
+final class ActiveRun implements AutoCloseable {
+  /** The option of the write that holds {@link #id}. */
+  static final String OPTION = "quern.run";
+
+  private static final Map<String, ActiveRun> RUNS = new ConcurrentHashMap<>();
+
+  private final String id = UUID.randomUUID().toString().substring(0, 8);
+  private final TokenColumns columns;
+  private final TokenizerReference tokenizer;
+  private final Map<String, String> metadata;
+  private final String compression;
+  private volatile TaskCounts totals;
+
+  /**
+   * @param metadata what goes into the footer of each token file, but for what only an executor
+   *     knows
+   * @param compression the codec of the token files
+   */
+  ActiveRun(
+      TokenColumns columns,
+      TokenizerReference tokenizer,
+      Map<String, String> metadata,
+      String compression) {
+    this.columns = columns;
+    this.tokenizer = tokenizer;
+    this.metadata = metadata;
+    this.compression = compression;
+    RUNS.put(id, this);
+  }
+
+  /** The run with that id. */
+  static ActiveRun of(String id) {
+    ActiveRun run = id == null ? null : RUNS.get(id);
+    if (run == null) {
+      throw new IllegalStateException(
+          "Quern's file formats and its commit protocol work inside of TokenizeJob only");
+    }
+    return run;
+  }
+
+  String id() {
+    return id;
+  }
+
+  TokenColumns columns() {
+    return columns;
+  }
+
+  TokenizerReference tokenizer() {
+    return tokenizer;
+  }
+
+  Map<String, String> metadata() {
+    return metadata;
+  }
+
+  String compression() {
+    return compression;
+  }
+
+  /** The sums over the committed task attempts; set when Spark's job is about to be committed. */
+  void commit(TaskCounts sums) {
+    totals = sums;
+  }
+
+  TaskCounts totals() {
+    return totals;
+  }
+
+  @Override
+  public void close() {
+    RUNS.remove(id);
+  }
+}

@@ -1,0 +1,95 @@
+package dev.quern.job;
+
+import java.io.IOException;
+import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.mapreduce.JobContext;
+import org.apache.hadoop.mapreduce.OutputCommitter;
+import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.hadoop.mapreduce.lib.output.PathOutputCommitter;
+import org.apache.hadoop.mapreduce.lib.output.PathOutputCommitterFactory;
+import org.apache.spark.internal.io.FileCommitProtocol.TaskCommitMessage;
+import org.apache.spark.internal.io.FileNameSpec;
+import org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol;
+import scala.Option;
+import scala.collection.immutable.Seq;
+import scala.jdk.javaapi.CollectionConverters;
+
+/**
+ * Spark's commit protocol, whose task messages also carry what the attempt has read and written.
+ * Before the job is committed, documents read = rows written + rows set aside must hold over the
+ * attempts that were committed; otherwise the job fails, and its output does not become visible.
+ */
+public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtocol {
+  private static final long serialVersionUID = 1L;
+  private final String outputPath;
+  private transient PathOutputCommitter committer;
+
+  /** Spark's own message, and the counts beside it. */
+  private record Counted(Object message, TaskCounts counts) implements Serializable {}
+
+  /** As Spark calls it. */
+  public CountingCommitProtocol(String jobId, String path, boolean dynamicPartitionOverwrite) {
+    super(jobId, path, dynamicPartitionOverwrite);
+    this.outputPath = path;
+  }
+
+  /**
+   * The committer that Hadoop is configured to use for this file system ({@code
+   * mapreduce.outputcommitter.factory.*}), as for any other job; by default FileOutputCommitter.
+   * What counts is that it commits the whole folder of an attempt: the quarantine is a folder
+   * inside.
+   */
+  @Override
+  public OutputCommitter setupCommitter(TaskAttemptContext context) {
+    try {
+      committer = PathOutputCommitterFactory.createCommitter(new Path(outputPath), context);
+      return committer;
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException("no output committer for " + outputPath, e);
+    }
+  }
+
+  @Override
+  public String newTaskTempFile(
+      TaskAttemptContext context, Option<String> directory, FileNameSpec spec) {
+    // Spark asks only FileOutputCommitter for its folder, and lets others write in place.
+    try {
+      return new Path(committer.getWorkPath(), getFilename(context, spec)).toString();
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException("no folder to write to for " + outputPath, e);
+    }
+  }
+
+  @Override
+  public TaskCommitMessage commitTask(TaskAttemptContext context) {
+    Object message = super.commitTask(context).obj();
+    return new TaskCommitMessage(new Counted(message, TaskCounts.current()));
+  }
+
+  @Override
+  public void commitJob(JobContext context, Seq<TaskCommitMessage> commits) {
+    TaskCounts sums = new TaskCounts();
+    List<TaskCommitMessage> messages = new ArrayList<>();
+    for (TaskCommitMessage commit : CollectionConverters.asJava(commits)) {
+      Counted counted = (Counted) commit.obj();
+      sums.add(counted.counts());
+      messages.add(new TaskCommitMessage(counted.message()));
+    }
+    if (sums.documents != sums.written + sums.quarantined) {
+      throw new IllegalStateException(
+          "the counts do not match: "
+              + sums.documents
+              + " documents were read, but "
+              + sums.written
+              + " rows written and "
+              + sums.quarantined
+              + " set aside. The output is not committed; this is a defect of Quern or of the"
+              + " storage, please report it");
+    }
+    ActiveRun.of(context.getConfiguration().get(ActiveRun.OPTION)).commit(sums);
+    super.commitJob(context, CollectionConverters.asScala(messages).toList());
+  }
+}

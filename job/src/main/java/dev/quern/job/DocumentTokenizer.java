@@ -1,0 +1,312 @@
+package dev.quern.job;
+
+import dev.quern.tokenizer.EncodeOptions;
+import dev.quern.tokenizer.IdBuffer;
+import dev.quern.tokenizer.NativeTokenizer;
+import dev.quern.tokenizer.TokenizerException;
+import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.NoSuchElementException;
+import org.apache.spark.sql.catalyst.InternalRow;
+import org.apache.spark.sql.catalyst.ProjectingInternalRow;
+import org.apache.spark.sql.catalyst.expressions.GenericInternalRow;
+import org.apache.spark.sql.catalyst.expressions.JoinedRow;
+import org.apache.spark.sql.catalyst.expressions.UnsafeArrayData;
+import org.apache.spark.sql.catalyst.expressions.XXH64;
+import org.apache.spark.sql.execution.metric.SQLMetric;
+import org.apache.spark.sql.types.StructType;
+import org.apache.spark.unsafe.Platform;
+import org.apache.spark.unsafe.array.ByteArrayMethods;
+import org.apache.spark.unsafe.types.UTF8String;
+import scala.collection.AbstractIterator;
+import scala.collection.Iterator;
+import scala.jdk.javaapi.CollectionConverters;
+import scala.runtime.AbstractFunction1;
+
+/**
+ * Tokenizes the documents of one partition, in one pass: each becomes a row of ids or a row set
+ * aside. As usual in Spark the row returned, ids included, is valid until the next call.
+ */
+final class DocumentTokenizer extends AbstractIterator<InternalRow> {
+  /** An array of ids that outgrows this is given up again once documents are small. */
+  private static final int KEPT_BYTES = 4 << 20;
+
+  private static final byte[] NOTHING = new byte[0];
+
+  private final Iterator<InternalRow> documents;
+  private final TokenizeSettings settings;
+  private final EncodeOptions options;
+  private final NativeTokenizer tokenizer;
+  private final Metrics metrics;
+  private final TaskCounts counts = TaskCounts.current();
+
+  private final int text;
+  private final int file;
+  private final int blockStart;
+  private final int row;
+  private final int malformed;
+  private final boolean located;
+
+  private final GenericInternalRow made;
+  private final JoinedRow joined = new JoinedRow();
+  private final ProjectingInternalRow result;
+  private final UnsafeArrayData ids = new UnsafeArrayData();
+  private byte[] idBytes = new byte[1 << 16];
+
+  private InternalRow next;
+  private UTF8String lastFile;
+  private long lastBlock = -1;
+  private long rowInBlock = -1;
+
+  /** The metrics of the operator. */
+  record Metrics(
+      SQLMetric documents,
+      SQLMetric quarantined,
+      SQLMetric bytes,
+      SQLMetric tokens,
+      SQLMetric nativeTime)
+      implements Serializable {}
+
+  /** Makes the iterator where the partition is. */
+  static final class OfPartition
+      extends AbstractFunction1<Iterator<InternalRow>, Iterator<InternalRow>>
+      implements Serializable {
+    private static final long serialVersionUID = 1L;
+    private final TokenizeSettings settings;
+    private final int[] ordinals;
+    private final int width;
+    private final StructType rows;
+    private final Metrics metrics;
+
+    /**
+     * @param ordinals where each column of the {@link TokenizeSettings.Layout} stands in the input
+     * @param width how many columns the input has
+     * @param rows the columns of the result: {@link TokenColumns#rows}
+     */
+    OfPartition(
+        TokenizeSettings settings, int[] ordinals, int width, StructType rows, Metrics metrics) {
+      this.settings = settings;
+      this.ordinals = ordinals;
+      this.width = width;
+      this.rows = rows;
+      this.metrics = metrics;
+    }
+
+    @Override
+    public Iterator<InternalRow> apply(Iterator<InternalRow> documents) {
+      return new DocumentTokenizer(documents, settings, ordinals, width, rows, metrics);
+    }
+  }
+
+  private DocumentTokenizer(
+      Iterator<InternalRow> documents,
+      TokenizeSettings settings,
+      int[] ordinals,
+      int width,
+      StructType rows,
+      Metrics metrics) {
+    this.documents = documents;
+    this.settings = settings;
+    this.options = settings.encodeOptions();
+    this.tokenizer = settings.tokenizer().open();
+    this.metrics = metrics;
+    TokenizeSettings.Layout input = settings.input();
+    this.text = ordinals[0];
+    this.file = input.file() < 0 ? -1 : ordinals[input.file()];
+    this.blockStart = input.blockStart() < 0 ? -1 : ordinals[input.blockStart()];
+    this.row = input.row() < 0 ? -1 : ordinals[input.row()];
+    this.malformed = input.malformed() < 0 ? -1 : ordinals[input.malformed()];
+
+    // The result is a view of the input's row and of one with what was made of it.
+    this.made = new GenericInternalRow(rows.size() - input.kept());
+    List<Object> view = new ArrayList<>();
+    for (int i = 0; i < input.kept(); i++) {
+      view.add(ordinals[1 + i]);
+    }
+    for (int i = 0; i < made.numFields(); i++) {
+      view.add(width + i);
+    }
+    this.located = made.numFields() > TokenColumns.OWN.size() + TokenColumns.REFUSAL.size();
+    this.result =
+        ProjectingInternalRow.apply(rows, CollectionConverters.asScala(view).toIndexedSeq());
+  }
+
+  @Override
+  public boolean hasNext() {
+    while (next == null && documents.hasNext()) {
+      InternalRow candidate = documents.next();
+      countRow(candidate);
+      if (settings.sample() >= 1 || isSampled(candidate)) {
+        next = candidate;
+      }
+    }
+    return next != null;
+  }
+
+  @Override
+  public InternalRow next() {
+    if (!hasNext()) {
+      throw new NoSuchElementException("no documents are left");
+    }
+    InternalRow document = next;
+    next = null;
+    counts.documents++;
+    metrics.documents.add(1);
+    tokenize(document);
+    result.project(joined.apply(document, made));
+    return result;
+  }
+
+  private void tokenize(InternalRow document) {
+    if (malformed >= 0 && document.getBoolean(malformed)) {
+      setAside(
+          document, QuarantineReason.MALFORMED_RECORD, null, null, "the record can't be parsed");
+      return;
+    }
+    if (document.isNullAt(text)) {
+      setAside(document, QuarantineReason.NULL_TEXT, null, null, null);
+      return;
+    }
+    Object base;
+    long offset;
+    int length;
+    if (settings.input().binary()) {
+      byte[] bytes = document.getBinary(text);
+      base = bytes;
+      offset = Platform.BYTE_ARRAY_OFFSET;
+      length = bytes.length;
+    } else {
+      UTF8String string = document.getUTF8String(text);
+      base = string.getBaseObject();
+      offset = string.getBaseOffset();
+      length = string.numBytes();
+    }
+    if (length > settings.maxDocumentBytes()) {
+      setAside(
+          document,
+          QuarantineReason.TOO_LARGE,
+          null,
+          (long) length,
+          "over --max-document-bytes " + settings.maxDocumentBytes());
+      return;
+    }
+    long begun = System.nanoTime();
+    try {
+      IdBuffer buffer = tokenizer.encode(base, offset, length, options);
+      int count = buffer.count();
+      int end = settings.endOfText() < 0 ? 0 : 1;
+      long size = bytesOf((long) count + end);
+      if (size > ByteArrayMethods.MAX_ROUNDED_ARRAY_LENGTH) {
+        setAside(
+            document,
+            QuarantineReason.TOO_LARGE,
+            null,
+            (long) length,
+            count + " ids, more than an array holds");
+        return;
+      }
+      fill(buffer, count, end, (int) size);
+      Arrays.fill(made.values(), null);
+      made.update(0, ids);
+      made.update(1, count + end);
+      counts.bytes += length;
+      counts.tokens += count + end;
+      metrics.bytes.add(length);
+      metrics.tokens.add((long) count + end);
+    } catch (TokenizerException refusal) {
+      setAside(
+          document,
+          QuarantineReason.of(refusal),
+          refusal.position() < 0 ? null : refusal.position(),
+          (long) length,
+          refusal.getMessage());
+    } finally {
+      metrics.nativeTime.add(System.nanoTime() - begun);
+    }
+  }
+
+  private static long bytesOf(long count) {
+    return UnsafeArrayData.calculateHeaderPortionInBytes(count)
+        + ByteArrayMethods.roundNumberOfBytesToNearestWord(count * Integer.BYTES);
+  }
+
+  /** Lays the ids out as an UnsafeArrayData: count, a bit for each null, the ids. */
+  private void fill(IdBuffer buffer, int count, int end, int size) {
+    boolean outgrown = idBytes.length > KEPT_BYTES && size < idBytes.length / 4;
+    if (size > idBytes.length || outgrown) {
+      long generous = Math.max(1L << 16, size + (long) size / 2);
+      idBytes = new byte[(int) Math.min(generous, ByteArrayMethods.MAX_ROUNDED_ARRAY_LENGTH)];
+    }
+    int header = (int) UnsafeArrayData.calculateHeaderPortionInBytes((long) count + end);
+    Platform.setMemory(idBytes, Platform.BYTE_ARRAY_OFFSET, header, (byte) 0);
+    Platform.putLong(idBytes, Platform.BYTE_ARRAY_OFFSET, (long) count + end);
+    long at = Platform.BYTE_ARRAY_OFFSET + (long) header;
+    buffer.copyTo(idBytes, at);
+    if (end > 0) {
+      Platform.putInt(idBytes, at + (long) count * Integer.BYTES, settings.endOfText());
+    }
+    ids.pointTo(idBytes, Platform.BYTE_ARRAY_OFFSET, size);
+  }
+
+  private void setAside(
+      InternalRow document, QuarantineReason reason, Long position, Long bytes, String detail) {
+    metrics.quarantined.add(1);
+    Object[] values = made.values();
+    Arrays.fill(values, null);
+    int at = 2;
+    if (located) {
+      values[at++] = file < 0 ? null : document.getUTF8String(file);
+      values[at++] = file < 0 ? null : row >= 0 ? (Long) 0L : (Long) document.getLong(blockStart);
+      values[at++] = rowInFile(document);
+    }
+    values[at++] = UTF8String.fromString(reason.toString());
+    values[at++] = position;
+    values[at++] = bytes;
+    values[at] = detail == null ? null : UTF8String.fromString(detail);
+  }
+
+  private Long rowInFile(InternalRow document) {
+    if (row >= 0) {
+      return document.getLong(row);
+    }
+    return settings.input().countRows() ? (Long) rowInBlock : null;
+  }
+
+  /** Counts rows from the start of the block, where the format does not know a row's number. */
+  private void countRow(InternalRow document) {
+    if (file < 0 || row >= 0 || !settings.input().countRows()) {
+      return;
+    }
+    UTF8String path = document.getUTF8String(file);
+    long block = document.getLong(blockStart);
+    if (block != lastBlock || !path.equals(lastFile)) {
+      lastFile = path.copy();
+      lastBlock = block;
+      rowInBlock = -1;
+    }
+    rowInBlock++;
+  }
+
+  /**
+   * By a hash of the text, and not by a random number drawn for the row: the choice is the same
+   * however the input is split, and a smaller sample is part of a larger one.
+   */
+  private boolean isSampled(InternalRow document) {
+    long hash;
+    if (document.isNullAt(text)) {
+      hash = XXH64.hashUnsafeBytes(NOTHING, Platform.BYTE_ARRAY_OFFSET, 0, settings.seed());
+    } else if (settings.input().binary()) {
+      byte[] bytes = document.getBinary(text);
+      hash =
+          XXH64.hashUnsafeBytes(bytes, Platform.BYTE_ARRAY_OFFSET, bytes.length, settings.seed());
+    } else {
+      UTF8String string = document.getUTF8String(text);
+      hash =
+          XXH64.hashUnsafeBytes(
+              string.getBaseObject(), string.getBaseOffset(), string.numBytes(), settings.seed());
+    }
+    return (hash >>> 11) * 0x1.0p-53 < settings.sample();
+  }
+}

@@ -1,0 +1,186 @@
+package dev.quern.job;
+
+import dev.quern.job.TokenizeOptions.Mode;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileStatus;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.util.ShutdownHookManager;
+
+/**
+ * Where the output goes. Everything (token files, quarantine, record, _SUCCESS) is written into a
+ * folder aside, {@code .<name>.quern-<run>} beside the output, and gets the output's name by one
+ * rename when it is complete. So a reader sees the old output, or nothing, or the whole new one,
+ * whatever dies and whichever way the committer works. On object stores, where a rename copies, the
+ * rename is not atomic and takes its time.
+ */
+final class OutputFolder implements AutoCloseable {
+  /** After Spark has stopped (40), before Hadoop closes its file systems (10). */
+  private static final int HOOK_PRIORITY = 20;
+
+  private final FileSystem files;
+  private final Path output;
+  private final Path aside;
+  private final Mode mode;
+  private final Runnable hook = this::discard;
+  private boolean published;
+
+  private OutputFolder(FileSystem files, Path output, Mode mode, String run) {
+    this.files = files;
+    this.output = output;
+    this.mode = mode;
+    this.aside = new Path(output.getParent(), "." + output.getName() + ".quern-" + run);
+    ShutdownHookManager.get().addShutdownHook(hook, HOOK_PRIORITY);
+  }
+
+  /**
+   * Checks the output. Nothing is made or changed yet.
+   *
+   * @param inputs what is read: an output to be overwritten must not be part of it
+   * @throws JobException if there is something in the way
+   */
+  static OutputFolder check(
+      String uri, Mode mode, List<Path> inputs, String run, Configuration conf) {
+    try {
+      Path path = new Path(uri);
+      FileSystem files = path.getFileSystem(conf);
+      Path output = files.makeQualified(path);
+      if (output.isRoot() || output.getName().isEmpty()) {
+        throw JobException.refused(
+            "--output " + uri + " is the root of a file system; name a folder");
+      }
+      for (Path input : inputs) {
+        if (isInside(input, output)) {
+          throw JobException.refused(
+              "--output "
+                  + output
+                  + " is or contains the input "
+                  + input
+                  + "; choose another folder");
+        }
+      }
+      if (mode == Mode.ERROR && !isEmpty(files, output)) {
+        throw JobException.refused(
+            "the output "
+                + output
+                + " exists; choose another folder, or --mode overwrite to replace it");
+      }
+      return new OutputFolder(files, output, mode, run);
+    } catch (IllegalArgumentException e) {
+      throw JobException.refused("--output '" + uri + "' is not a path: " + e.getMessage());
+    } catch (IOException e) {
+      throw JobException.refused("can't look at the output " + uri + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static boolean isInside(Path path, Path folder) {
+    for (Path at = path; at != null; at = at.getParent()) {
+      if (at.equals(folder)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Whether there is nothing at that place, or an empty folder. */
+  private static boolean isEmpty(FileSystem files, Path path) throws IOException {
+    try {
+      FileStatus status = files.getFileStatus(path);
+      return status.isDirectory() && files.listStatus(path).length == 0;
+    } catch (FileNotFoundException e) {
+      return true;
+    }
+  }
+
+  /** Folders beside the output that runs have left which were killed. */
+  List<Path> leftovers() throws IOException {
+    List<Path> left = new ArrayList<>();
+    try {
+      for (FileStatus status : files.listStatus(output.getParent())) {
+        String name = status.getPath().getName();
+        if (name.startsWith("." + output.getName() + ".quern-")
+            && !status.getPath().equals(aside)) {
+          left.add(status.getPath());
+        }
+      }
+    } catch (FileNotFoundException e) {
+      // Then there are none.
+    }
+    return left;
+  }
+
+  /** Where the output is going to be. */
+  Path output() {
+    return output;
+  }
+
+  /** Where it is written until then. */
+  Path aside() {
+    return aside;
+  }
+
+  /**
+   * Makes the output visible.
+   *
+   * @throws IOException if that fails: the old output, if there was one, is back in its place
+   */
+  void publish() throws IOException {
+    Path old = null;
+    if (!isEmpty(files, output)) {
+      if (mode == Mode.ERROR) {
+        throw new IOException("the output " + output + " has come into being during the run");
+      }
+      old = new Path(output.getParent(), aside.getName() + "-old");
+      rename(output, old);
+    } else {
+      // An empty folder; a rename would move into it. Not recursively: it may no longer be empty.
+      files.delete(output, false);
+    }
+    try {
+      rename(aside, output);
+      published = true;
+    } catch (IOException e) {
+      if (old != null) {
+        rename(old, output);
+      }
+      throw e;
+    }
+    if (old != null) {
+      files.delete(old, true);
+    }
+  }
+
+  private void rename(Path from, Path to) throws IOException {
+    if (!files.rename(from, to)) {
+      throw new IOException("can't rename " + from + " to " + to);
+    }
+  }
+
+  /** Removes what was written aside, unless it has become the output. */
+  @Override
+  public void close() {
+    if (!ShutdownHookManager.get().isShutdownInProgress()) {
+      ShutdownHookManager.get().removeShutdownHook(hook);
+      discard();
+    }
+  }
+
+  private void discard() {
+    if (!published) {
+      try {
+        files.delete(aside, true);
+      } catch (IOException e) {
+        System.err.println(
+            "quern: "
+                + aside
+                + " could not be removed ("
+                + e.getMessage()
+                + "); delete it yourself");
+      }
+    }
+  }
+}

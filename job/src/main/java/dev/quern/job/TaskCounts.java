@@ -1,0 +1,53 @@
+package dev.quern.job;
+
+import java.io.Serializable;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.spark.TaskContext;
+import org.apache.spark.util.TaskCompletionListener;
+
+/**
+ * What one task attempt has read and written. Operator and writer of the same task share one; the
+ * commit message carries it to the driver, so that only attempts that were committed count
+ * (accumulators count retries twice).
+ */
+final class TaskCounts implements Serializable {
+  private static final long serialVersionUID = 1L;
+  private static final Map<TaskContext, TaskCounts> CURRENT = new ConcurrentHashMap<>();
+
+  /** Documents that the operator took in, after sampling. */
+  long documents;
+
+  /** Rows in the token files and in the quarantine files, as the files themselves count them. */
+  long written;
+
+  long quarantined;
+
+  /** UTF-8 bytes of the documents that were tokenized, and their ids. */
+  long bytes;
+
+  long tokens;
+
+  /** Of the task that runs in this thread; one of its own outside of any task. */
+  static TaskCounts current() {
+    TaskContext task = TaskContext.get();
+    if (task == null) {
+      return new TaskCounts();
+    }
+    TaskCounts counts = CURRENT.get(task);
+    if (counts == null) {
+      counts = new TaskCounts();
+      CURRENT.put(task, counts);
+      task.addTaskCompletionListener((TaskCompletionListener) CURRENT::remove);
+    }
+    return counts;
+  }
+
+  void add(TaskCounts other) {
+    documents += other.documents;
+    written += other.written;
+    quarantined += other.quarantined;
+    bytes += other.bytes;
+    tokens += other.tokens;
+  }
+}
