@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -19,7 +20,9 @@ import org.apache.spark.Success$;
 import org.apache.spark.scheduler.AccumulableInfo;
 import org.apache.spark.scheduler.SparkListener;
 import org.apache.spark.scheduler.SparkListenerExecutorMetricsUpdate;
+import org.apache.spark.scheduler.SparkListenerJobEnd;
 import org.apache.spark.scheduler.SparkListenerJobStart;
+import org.apache.spark.scheduler.SparkListenerStageSubmitted;
 import org.apache.spark.scheduler.SparkListenerTaskEnd;
 import org.apache.spark.scheduler.SparkListenerTaskStart;
 import org.apache.spark.scheduler.StageInfo;
@@ -50,9 +53,6 @@ public final class Progress implements AutoCloseable {
   private static final long LINE_MILLIS = 500;
   private static final long LINES_MILLIS = 30_000;
 
-  /** A terminal's width isn't known to Java: the usual one, less the last column that may wrap. */
-  private static final int COLUMNS = 79;
-
   /** Marks the Spark jobs of the run, which inherit it from the thread that starts them. */
   private static final String RUN_PROPERTY = "quern.run";
 
@@ -60,9 +60,9 @@ public final class Progress implements AutoCloseable {
   private final RunRecord record;
   private final Style style;
   private final PrintStream out;
+  private final ProgressLine line;
   private final Tasks tasks;
   private final ScheduledExecutorService thread;
-  private int shown;
   private boolean closed;
 
   private Progress(
@@ -71,6 +71,7 @@ public final class Progress implements AutoCloseable {
     this.record = record;
     this.style = style;
     this.out = out;
+    this.line = new ProgressLine(out);
     String run = UUID.randomUUID().toString();
     this.tasks = new Tasks(run, inputBytes);
     this.thread =
@@ -137,35 +138,47 @@ public final class Progress implements AutoCloseable {
       return;
     }
     try {
-      String line = line(record.live(), record.seconds(), tasks.fraction());
+      String text = line(record.live(), record.seconds(), tasks.fraction());
       if (style == Style.LINE) {
-        String cut = line.length() > COLUMNS ? line.substring(0, COLUMNS) : line;
-        out.print('\r' + cut + " ".repeat(Math.max(0, shown - cut.length())));
-        shown = cut.length();
+        line.show(text);
       } else {
-        out.println("quern: " + line);
+        out.println("quern: " + text);
       }
-      out.flush();
     } catch (RuntimeException e) {
       // Progress is a convenience; the next line may work.
     }
   }
 
+  /** Short enough for a terminal of 80 columns, and what matters most comes first. */
   static String line(RunSamples.Live live, double seconds, OptionalDouble fraction) {
     StringBuilder line = new StringBuilder();
     if (fraction.isPresent()) {
-      line.append(RunSummary.format("%.0f %%, ", Math.floor(fraction.getAsDouble() * 100)));
+      line.append(RunSummary.format("%.0f%%, ", Math.floor(fraction.getAsDouble() * 100)));
     }
-    line.append(
-        RunSummary.format(
-            "%,d documents, %s MB/s, %,.0f tokens/s, RSS %s",
-            live.work().documents(),
-            RunSummary.decimals(live.work().bytes() / 1e6 / seconds),
-            live.work().tokens() / seconds,
-            RunSummary.size(live.resident())));
     timeLeft(seconds, fraction)
-        .ifPresent(left -> line.append(", ").append(RunSummary.duration(left)).append(" left"));
-    return line.toString();
+        .ifPresent(left -> line.append(RunSummary.duration(left)).append(" left, "));
+    return line.append(RunSummary.decimals(live.work().bytes() / 1e6 / seconds))
+        .append(" MB/s, ")
+        .append(count(live.work().tokens() / seconds))
+        .append(" tokens/s, ")
+        .append(count(live.work().documents()))
+        .append(" documents, RSS ")
+        .append(RunSummary.size(live.resident()))
+        .toString();
+  }
+
+  /** 950, 1.23k, 12.3M, 123G. */
+  private static String count(double value) {
+    double scaled = value;
+    String unit = "";
+    for (String next : List.of("k", "M", "G", "T")) {
+      if (scaled < 1000) {
+        break;
+      }
+      scaled /= 1000;
+      unit = next;
+    }
+    return unit.isEmpty() ? RunSummary.format("%.0f", scaled) : RunSummary.decimals(scaled) + unit;
   }
 
   /** No guess before there is something to go by. */
@@ -185,10 +198,7 @@ public final class Progress implements AutoCloseable {
         return;
       }
       closed = true;
-      if (shown > 0) {
-        out.print('\r' + " ".repeat(shown) + '\r');
-        out.flush();
-      }
+      line.clear();
     }
     if (style != Style.OFF) {
       context.removeSparkListener(tasks);
@@ -203,6 +213,10 @@ public final class Progress implements AutoCloseable {
     private final String run;
     private final long inputBytes;
     private final Set<Integer> stages = new HashSet<>();
+
+    /** Stages of a running job that have not begun: number of tasks by stage. */
+    private final Map<Integer, Map<Integer, Integer>> waiting = new HashMap<>();
+
     private final Map<Long, Long> readByRunning = new HashMap<>();
     private long tasks;
     private long tasksDone;
@@ -216,11 +230,28 @@ public final class Progress implements AutoCloseable {
     @Override
     public synchronized void onJobStart(SparkListenerJobStart job) {
       if (job.properties() != null && run.equals(job.properties().getProperty(RUN_PROPERTY))) {
+        Map<Integer, Integer> waitingOfJob = new HashMap<>();
         for (StageInfo stage : CollectionConverters.asJava(job.stageInfos())) {
           if (stages.add(stage.stageId())) {
             tasks += stage.numTasks();
+            waitingOfJob.put(stage.stageId(), stage.numTasks());
           }
         }
+        waiting.put(job.jobId(), waitingOfJob);
+      }
+    }
+
+    @Override
+    public synchronized void onStageSubmitted(SparkListenerStageSubmitted stage) {
+      waiting.values().forEach(ofJob -> ofJob.remove(stage.stageInfo().stageId()));
+    }
+
+    /** Stages whose output was there already are never submitted. */
+    @Override
+    public synchronized void onJobEnd(SparkListenerJobEnd job) {
+      Map<Integer, Integer> skipped = waiting.remove(job.jobId());
+      if (skipped != null) {
+        tasks -= skipped.values().stream().mapToInt(Integer::intValue).sum();
       }
     }
 

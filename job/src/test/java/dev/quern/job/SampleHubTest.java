@@ -1,0 +1,118 @@
+package dev.quern.job;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.entry;
+
+import com.codahale.metrics.Gauge;
+import com.codahale.metrics.MetricRegistry;
+import java.util.Map;
+import java.util.TreeMap;
+import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
+import org.junit.jupiter.api.Test;
+
+/** The driver's side: gauges, and what runs get to see. */
+class SampleHubTest {
+
+  private final MetricRegistry registry = new MetricRegistry();
+  private final SampleHub hub = new SampleHub(1000, registry);
+
+  @Test
+  void showsEachExecutorAndTheirSum() {
+    receive("1", 0, 100, 0);
+    receive("1", 2, 150, 4_000_000);
+    receive("2", 1, 30, 1_000_000);
+    assertThat(gauges())
+        .contains(
+            entry("executors", 2L),
+            entry("residentBytes", 180L),
+            entry("bytes", 5_000_000L),
+            entry("tokens", 1_250_000L),
+            entry("executor.1.residentBytes", 150L),
+            entry("executor.1.documents", 2000L),
+            entry("executor.1.nativeAllocatorBytes", 20_000_000L),
+            entry("executor.2.residentPeakBytes", 30L));
+    double speed = (Double) gauges().get("executor.1.megabytesPerSecond");
+    assertThat(speed).isEqualTo(2.0);
+    assertThat((Double) gauges().get("megabytesPerSecond")).isEqualTo(2.0);
+    assertThat((Double) gauges().get("executor.1.tokensPerSecond")).isEqualTo(500_000.0);
+  }
+
+  @Test
+  void aLostExecutorsGaugesGoAndItsWorkStays() {
+    receive("1", 0, 100, 3_000_000);
+    receive("2", 0, 100, 1_000_000);
+    RunSamples run = new RunSamples();
+    hub.attach(run);
+    hub.onExecutorRemoved(new SparkListenerExecutorRemoved(1L, "1", "killed"));
+    receive("1", 1, 100, 9_000_000); // was on its way
+    assertThat(gauges())
+        .contains(entry("executors", 1L), entry("residentBytes", 100L), entry("bytes", 4_000_000L))
+        .doesNotContainKey("executor.1.residentBytes")
+        .containsKey("executor.2.residentBytes");
+    assertThat(hub.alive("1")).isFalse();
+    assertThat(run.parts().get(0).samples()).hasSize(2);
+    assertThat(run.parts().get(0).latest().work().bytes()).isEqualTo(9_000_000);
+  }
+
+  @Test
+  void aRunCountsFromItsOwnBeginning() {
+    receive("1", 0, 100, 5_000_000);
+    RunSamples run = new RunSamples();
+    hub.attach(run);
+    receive("1", 1, 120, 6_000_000);
+    receive("10", 1, 40, 200_000); // came in mid-run: all of it is this run's
+    receive("9", 1, 40, 0);
+    assertThat(run.live().work().bytes()).isEqualTo(1_200_000);
+    assertThat(run.live().resident()).isEqualTo(200);
+    hub.detach(run);
+    receive("1", 2, 500, 9_000_000);
+    assertThat(run.live().work().bytes()).isEqualTo(1_200_000);
+    assertThat(run.parts().stream().map(part -> part.executor().id()))
+        .containsExactly("1", "9", "10");
+    assertThat(run.parts().stream().map(RunSamples.Part::known))
+        .containsExactly(true, false, false);
+  }
+
+  @Test
+  void aClockThatIsFarOffIsCorrected() {
+    RunSamples run = new RunSamples();
+    hub.attach(run);
+    ExecutorSample wrong = Samples.sample("1", 0, 1, 1, 0);
+    long now = wrong.timeMillis() + 3_600_000;
+    hub.receive(wrong, now);
+    hub.receive(Samples.sample("1", 1, 1, 1, 0), now + 1300);
+    hub.receive(Samples.sample("2", 3600, 1, 1, 0), now + 70);
+    assertThat(run.parts().get(0).samples().stream().map(ExecutorSample::timeMillis))
+        .containsExactly(now, now + 1000);
+    assertThat(run.parts().get(1).first().timeMillis()).isEqualTo(now);
+  }
+
+  @Test
+  void manyExecutorsShareTheMemoryThereIs() {
+    RunSamples run = new RunSamples();
+    hub.attach(run);
+    for (int second = 0; second < 250; second++) {
+      for (int id = 0; id < 1000; id++) {
+        hub.receive(Samples.sample("" + id, second, 1, 1, 0), Samples.START + second * 1000);
+      }
+    }
+    assertThat(run.parts().stream().mapToInt(part -> part.samples().size()).sum())
+        .isLessThanOrEqualTo(RunSamples.IN_ALL);
+    assertThat(run.parts()).hasSize(1000).allMatch(part -> part.arrived() == 250);
+  }
+
+  /** Received now, whatever the sample's second: gauges forget speeds of silent executors. */
+  private void receive(String id, int second, long resident, long bytes) {
+    ExecutorSample sample = Samples.sample(id, second, resident, resident, bytes);
+    long now = System.currentTimeMillis();
+    hub.receive(sample.received(sample.executor(), now - Samples.START), now);
+  }
+
+  private Map<String, Object> gauges() {
+    Map<String, Object> values = new TreeMap<>();
+    registry
+        .getMetrics()
+        .forEach((name, metric) -> values.put(name, ((Gauge<?>) metric).getValue()));
+    return values;
+  }
+}
