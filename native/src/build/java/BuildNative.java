@@ -36,7 +36,7 @@ import java.util.stream.Stream;
  * cargo-zigbuild links them).
  */
 public final class BuildNative {
-  private static final Path RUST = Path.of(System.getProperty("rust"));
+  private static final Path RUST = Path.of(System.getProperty("rust")).toAbsolutePath();
   private static final boolean ZIGBUILD = Boolean.getBoolean("zigbuild");
 
   /** Lines of Cargo's to show while it runs; the others only matter if it fails. */
@@ -121,6 +121,11 @@ public final class BuildNative {
         .forEach(targets::add);
     List<String> packed = new ArrayList<>();
     Set<Path> made = new TreeSet<>();
+    String inputs = inputs(targets);
+    Path stamp = Path.of(System.getProperty("classes")).resolveSibling("native-build.stamp");
+    if (Files.exists(stamp) && Files.readString(stamp).equals(inputs + outputs(root))) {
+      return;
+    }
     // All checks first: a missing cross compiler must not cost the minutes of another target.
     Map<String, Map<String, String>> settings = new LinkedHashMap<>();
     for (String target : targets) {
@@ -140,6 +145,43 @@ public final class BuildNative {
     }
     removeOthers(root, made);
     write(root.resolve("platforms.txt"), String.join("\n", packed) + "\n");
+    write(stamp, inputs + outputs(root));
+  }
+
+  /**
+   * Everything that decides what Cargo would make. It is asked only if that has changed: the two
+   * builds differ in a feature and have one file name, so Cargo would link both anew each time.
+   */
+  private String inputs(Set<String> targets) throws Exception {
+    StringBuilder inputs = new StringBuilder(targets + " zigbuild " + ZIGBUILD + "\n");
+    inputs.append(output("rustc", "-vV")).append('\n');
+    environment.forEach(
+        (name, value) -> {
+          if (name.matches("(CARGO|RUST|CC|CXX|AR|CFLAGS|CXXFLAGS|LDFLAGS)(_.*)?|RUSTFLAGS")) {
+            inputs.append(name).append('=').append(value).append('\n');
+          }
+        });
+    Path built = targetFolder();
+    try (Stream<Path> parts = Files.list(RUST)) {
+      for (Path part : parts.filter(part -> !part.equals(built)).sorted().toList()) {
+        inputs.append(hashes(part));
+      }
+    }
+    return inputs.toString();
+  }
+
+  private static String outputs(Path root) throws Exception {
+    return Files.exists(root) ? hashes(root) : "";
+  }
+
+  private static String hashes(Path root) throws Exception {
+    StringBuilder hashes = new StringBuilder();
+    try (Stream<Path> all = Files.walk(root.toAbsolutePath())) {
+      for (Path file : all.filter(Files::isRegularFile).sorted().toList()) {
+        hashes.append(sha256(Files.readAllBytes(file))).append("  ").append(file).append('\n');
+      }
+    }
+    return hashes.toString();
   }
 
   private void lint() throws IOException, InterruptedException {
