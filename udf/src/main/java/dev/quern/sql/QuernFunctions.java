@@ -5,9 +5,9 @@ import dev.quern.sql.TokenizerFunction.Detokenize;
 import dev.quern.sql.TokenizerFunction.TokenCount;
 import dev.quern.sql.TokenizerFunction.Tokenize;
 import dev.quern.tokenizer.TokenizerException;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import org.apache.spark.QueryContext;
@@ -15,22 +15,17 @@ import org.apache.spark.sql.AnalysisException;
 import org.apache.spark.sql.catalyst.FunctionIdentifier;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.expressions.ExpressionInfo;
-import org.apache.spark.sql.catalyst.expressions.Literal;
-import org.apache.spark.sql.catalyst.plans.logical.FunctionSignature;
-import org.apache.spark.sql.catalyst.plans.logical.InputParameter;
-import org.apache.spark.sql.catalyst.plans.logical.NamedParametersSupport;
+import org.apache.spark.sql.catalyst.expressions.NamedArgumentExpression;
 import org.apache.spark.sql.catalyst.util.ArrayData;
 import org.apache.spark.sql.catalyst.util.MapData;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.internal.SQLConf;
 import org.apache.spark.sql.types.DataType;
-import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.MapType;
 import org.apache.spark.sql.types.NullType;
 import org.apache.spark.sql.types.StringType;
 import scala.Function1;
 import scala.Option$;
-import scala.Some;
 import scala.Tuple3;
 import scala.collection.immutable.Map$;
 import scala.collection.immutable.Seq;
@@ -176,9 +171,6 @@ enum QuernFunctions {
             + " special_tokens_in_text (text, token or error), invalid_utf8 (strict or replace),"
             + " engine (auto, fast or reference), and for .tiktoken files pattern and"
             + " special_tokens.";
-
-    /** The default of an optional argument, known by identity: the argument was not given. */
-    static final Literal NOT_GIVEN = Literal.create(null, DataTypes.NullType);
   }
 
   /** A call's tokenizer and options. */
@@ -192,7 +184,7 @@ enum QuernFunctions {
   final String sqlName;
   private final boolean hasFirst;
   private final Set<Option> options;
-  private final FunctionSignature signature;
+  private final List<String> parameters;
   private final Tuple3<FunctionIdentifier, ExpressionInfo, Function1<Seq<Expression>, Expression>>
       description;
 
@@ -213,13 +205,8 @@ enum QuernFunctions {
     this.sqlName = sqlName;
     this.hasFirst = firstArgument != null;
     this.options = options;
-    List<InputParameter> parameters = new ArrayList<>();
-    if (hasFirst) {
-      parameters.add(new InputParameter(firstArgument, Option$.MODULE$.empty()));
-    }
-    parameters.add(new InputParameter("tokenizer", new Some<>(Doc.NOT_GIVEN)));
-    parameters.add(new InputParameter("options", new Some<>(Doc.NOT_GIVEN)));
-    this.signature = new FunctionSignature(CollectionConverters.asScala(parameters).toSeq());
+    this.parameters =
+        hasFirst ? List.of(firstArgument, "tokenizer", "options") : List.of("tokenizer", "options");
 
     // The indentation is Spark's; ExpressionInfo checks some of it.
     StringBuilder argumentText = new StringBuilder("\n    Arguments:\n");
@@ -260,32 +247,65 @@ enum QuernFunctions {
   }
 
   private Expression expression(Seq<Expression> given) {
-    // Spark's wrapper for named arguments refuses functions of extensions; its helper does not.
-    List<Expression> arguments =
-        CollectionConverters.asJava(
-            NamedParametersSupport.defaultRearrange(
-                signature, given, sqlName, SQLConf.get().resolver()));
-    Expression tokenizer = arguments.get(hasFirst ? 1 : 0);
-    Expression optionMap = arguments.get(hasFirst ? 2 : 1);
     try {
+      Expression[] arguments = inOrder(CollectionConverters.asJava(given));
+      Expression tokenizer = arguments[hasFirst ? 1 : 0];
+      Expression optionMap = arguments[hasFirst ? 2 : 1];
       // The configuration of this analysis, which inside a view is the view's.
       SQLConf conf = SQLConf.get();
       FunctionOptions parsed =
-          FunctionOptions.parse(
-              optionMap == Doc.NOT_GIVEN ? Map.of() : optionMap(optionMap), options, conf);
-      String name =
-          tokenizer == Doc.NOT_GIVEN ? QuernConf.TOKENIZER.value(conf) : tokenizerName(tokenizer);
+          FunctionOptions.parse(optionMap == null ? Map.of() : optionMap(optionMap), options, conf);
+      String name = tokenizer == null ? QuernConf.TOKENIZER.value(conf) : tokenizerName(tokenizer);
       TokenizerReference reference =
           TokenizerResolver.resolve(SparkSession.active(), name, parsed, false);
       return build(
-          hasFirst ? arguments.get(0) : null,
+          hasFirst ? arguments[0] : null,
           new Call(reference, parsed),
-          (tokenizer == Doc.NOT_GIVEN ? "" : ", " + tokenizer.sql())
-              + (optionMap == Doc.NOT_GIVEN ? "" : ", options => " + optionMap.sql()));
+          (tokenizer == null ? "" : ", " + tokenizer.sql())
+              + (optionMap == null ? "" : ", options => " + optionMap.sql()));
     } catch (TokenizerException | IllegalArgumentException e) {
       throw QuernFunctions.<RuntimeException>unchecked(
           analysisError(sqlName + ": " + e.getMessage(), e));
     }
+  }
+
+  /**
+   * The arguments by position, null where one is not given. Spark's own helper for named arguments
+   * is closed to functions of extensions, and its parts change from version to version.
+   */
+  private Expression[] inOrder(List<Expression> given) {
+    String signature = "; it takes " + String.join(", ", parameters);
+    if (given.size() > parameters.size()) {
+      throw new IllegalArgumentException("there are " + given.size() + " arguments" + signature);
+    }
+    Expression[] arguments = new Expression[parameters.size()];
+    boolean named = false;
+    for (int i = 0; i < given.size(); i++) {
+      int index = i;
+      Expression value = given.get(i);
+      if (value instanceof NamedArgumentExpression argument) {
+        named = true;
+        value = argument.value();
+        index = parameters.indexOf(argument.key().toLowerCase(Locale.ROOT));
+        if (index < 0) {
+          throw new IllegalArgumentException(
+              "there is no argument named `" + argument.key() + "`" + signature);
+        }
+      } else if (named) {
+        throw new IllegalArgumentException(
+            "argument " + (i + 1) + " has no name but follows one that has; name it as well");
+      }
+      if (arguments[index] != null) {
+        throw new IllegalArgumentException(
+            "the argument `" + parameters.get(index) + "` is given twice");
+      }
+      arguments[index] = value;
+    }
+    if (hasFirst && arguments[0] == null) {
+      throw new IllegalArgumentException(
+          "the argument `" + parameters.get(0) + "` is missing" + signature);
+    }
+    return arguments;
   }
 
   private static String tokenizerName(Expression argument) {
