@@ -2,6 +2,7 @@ package dev.quern.job;
 
 import java.util.Map;
 import org.apache.spark.SparkContext;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.api.plugin.DriverPlugin;
 import org.apache.spark.api.plugin.ExecutorPlugin;
 import org.apache.spark.api.plugin.PluginContext;
@@ -64,7 +65,9 @@ public final class QuernPlugin implements SparkPlugin {
       sampler =
           new ExecutorSampler(
               plugin.executorID(),
-              plugin.hostname(),
+              // Not plugin.hostname(): it asks the RPC environment for its address, and that of an
+              // executor process has none (it only connects), which ends the executor.
+              SparkEnv.get().blockManager().blockManagerId().host(),
               Long.parseLong(fromDriver.get(INTERVAL)),
               plugin::send);
     }
