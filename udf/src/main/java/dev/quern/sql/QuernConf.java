@@ -235,9 +235,8 @@ public final class QuernConf {
           Scope.APPLICATION,
           "auto",
           "Memory allocator inside the native library: mimalloc, system, or auto (mimalloc on the"
-              + " platforms it is tested on). One per JVM. mimalloc is faster for the reference"
-              + " engine and holds more resident memory; an explicit choice that the platform"
-              + " can't meet is an error.",
+              + " platforms it is tested on). It trades resident memory against throughput; a JVM"
+              + " has one. An explicit choice that the platform can't meet is an error.",
           text -> constant(Allocator.class, text));
 
   public static final Entry<Optional<Path>> LIBRARY_PATH =

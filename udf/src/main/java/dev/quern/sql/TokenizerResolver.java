@@ -57,8 +57,8 @@ final class TokenizerResolver {
    */
   private static final class Resolved {
     final WeakReference<SparkContext> context;
-    final Map<Source, TokenizerReference> references = leastRecentlyUsed(64);
-    final Map<TokenizerReference, TokenizerReference> byContent = leastRecentlyUsed(32);
+    final Map<Source, TokenizerReference> references = leastRecentlyUsed(16);
+    final Map<TokenizerReference, TokenizerReference> byContent = leastRecentlyUsed(16);
 
     Resolved(SparkContext context) {
       this.context = new WeakReference<>(context);
