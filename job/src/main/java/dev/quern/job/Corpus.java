@@ -51,6 +51,7 @@ import scala.jdk.javaapi.CollectionConverters;
  * @param files how many files; 0 if it is not made of files
  * @param bytes of these; -1 if not known
  * @param textPerByte bytes of text in a byte of the files, estimated
+ * @param parts in how many parts Spark can read the files at most, estimated
  */
 record Corpus(
     Dataset<Row> rows,
@@ -60,7 +61,8 @@ record Corpus(
     List<Path> paths,
     int files,
     long bytes,
-    double textPerByte) {
+    double textPerByte,
+    long parts) {
 
   private static final String TEXT = "__quern_text";
   private static final String FILE = "__quern_file";
@@ -475,51 +477,72 @@ record Corpus(
           break;
         }
       }
-      boolean parquet = layout.row() >= 0 || format == InputFormat.PARQUET;
+      double textPerByte = 1;
+      long parts = Long.MAX_VALUE;
+      if (files > 0 && (layout.row() >= 0 || format == InputFormat.PARQUET)) {
+        Footers footers = footers(names, text);
+        textPerByte = footers.textPerByte;
+        parts = footers.rowGroups;
+      } else if (files > 0) {
+        String name = names.get(0).toLowerCase(Locale.ROOT);
+        boolean compressed = COMPRESSED.contains(name.substring(name.lastIndexOf('.') + 1));
+        boolean whole = compressed || format == InputFormat.CSV || options.wholeFile();
+        textPerByte = compressed || format == InputFormat.ORC ? COMPRESSION_RATIO : 1;
+        parts = whole ? files : Long.MAX_VALUE;
+      }
       return new Corpus(
-          rows,
-          layout,
-          kept,
-          format,
-          List.copyOf(paths),
-          files,
-          bytes,
-          textPerByte(names, parquet, text));
+          rows, layout, kept, format, List.copyOf(paths), files, bytes, textPerByte, parts);
     }
 
-    private double textPerByte(List<String> names, boolean parquet, String text) {
-      if (names.isEmpty()) {
-        return 1;
-      }
-      if (parquet) {
-        long textBytes = 0;
-        long fileBytes = 0;
-        int step = Math.max(1, names.size() / FOOTERS);
-        for (int i = 0; i < names.size() && i / step < FOOTERS; i += step) {
-          Path path = new Path(java.net.URI.create(names.get(i)));
-          try (ParquetFileReader reader =
-              ParquetFileReader.open(HadoopInputFile.fromPath(path, conf))) {
-            fileBytes += path.getFileSystem(conf).getFileStatus(path).getLen();
-            for (BlockMetaData block : reader.getFooter().getBlocks()) {
-              for (ColumnChunkMetaData chunk : block.getColumns()) {
-                if (chunk.getPath().toArray()[0].equalsIgnoreCase(text)) {
-                  textBytes += chunk.getTotalUncompressedSize();
-                }
+    private record Footers(double textPerByte, long rowGroups) {}
+
+    /** Looks at a few files, and takes the others for alike. */
+    private Footers footers(List<String> names, String text) {
+      long textBytes = 0;
+      long fileBytes = 0;
+      long rowGroups = 0;
+      int read = 0;
+      int step = Math.max(1, names.size() / FOOTERS);
+      for (int i = 0; i < names.size() && read < FOOTERS; i += step) {
+        Path path = new Path(java.net.URI.create(names.get(i)));
+        try (ParquetFileReader reader =
+            ParquetFileReader.open(HadoopInputFile.fromPath(path, conf))) {
+          fileBytes += path.getFileSystem(conf).getFileStatus(path).getLen();
+          for (BlockMetaData block : reader.getFooter().getBlocks()) {
+            rowGroups++;
+            for (ColumnChunkMetaData chunk : block.getColumns()) {
+              if (chunk.getPath().toArray()[0].equalsIgnoreCase(text)) {
+                textBytes += chunk.getTotalUncompressedSize();
               }
             }
-          } catch (IOException | RuntimeException e) {
-            // It is only an estimate; the run itself says what is wrong with the file.
-            return COMPRESSION_RATIO;
           }
+          read++;
+        } catch (IOException | RuntimeException e) {
+          // It is only an estimate; the run itself says what is wrong with the file.
+          return new Footers(COMPRESSION_RATIO, Long.MAX_VALUE);
         }
-        return textBytes == 0 ? COMPRESSION_RATIO : (double) textBytes / fileBytes;
       }
-      String name = names.get(0).toLowerCase(Locale.ROOT);
-      boolean compressed =
-          format == InputFormat.ORC
-              || COMPRESSED.contains(name.substring(name.lastIndexOf('.') + 1));
-      return compressed ? COMPRESSION_RATIO : 1;
+      return new Footers(
+          textBytes == 0 ? COMPRESSION_RATIO : (double) textBytes / fileBytes,
+          Math.max(1, rowGroups * names.size() / read));
     }
+  }
+
+  /**
+   * The rows, moved to other partitions first if most cores would otherwise have nothing to do: a
+   * few files that can't be split (gzip, one row group) and that are worth it. The shuffle costs
+   * little beside tokenizing; above a gigabyte a core it would fill disks, and is left out.
+   */
+  Dataset<Row> balanced(int cores) {
+    double text = bytes * textPerByte;
+    boolean countsRows = layout.blockStart() >= 0;
+    return files == 0
+            || countsRows
+            || parts * 2 > cores
+            || text < (8 << 20)
+            || text > cores * (double) (1 << 30)
+        ? rows
+        : rows.repartition(cores);
   }
 
   /** What the columns are, for the plan that is printed. */

@@ -24,6 +24,8 @@ import scala.jdk.javaapi.CollectionConverters;
  */
 public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtocol {
   private static final long serialVersionUID = 1L;
+  private static final String WRITE_ID = "spark.sql.sources.writeJobUUID";
+  private final String jobId;
   private final String outputPath;
   private transient PathOutputCommitter committer;
 
@@ -33,6 +35,7 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
   /** As Spark calls it. */
   public CountingCommitProtocol(String jobId, String path, boolean dynamicPartitionOverwrite) {
     super(jobId, path, dynamicPartitionOverwrite);
+    this.jobId = jobId;
     this.outputPath = path;
   }
 
@@ -63,8 +66,42 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
     }
   }
 
+  /**
+   * Committers other than FileOutputCommitter (manifest, S3A) find the files of a write by an id in
+   * the configuration. Spark 4.2 sets it after it has set up the job, and then tasks and driver
+   * would look in different places: it is set here, to the same id in all calls.
+   */
+  private void identify(JobContext context) {
+    context.getConfiguration().set(WRITE_ID, jobId);
+  }
+
+  @Override
+  public void setupJob(JobContext context) {
+    identify(context);
+    super.setupJob(context);
+  }
+
+  @Override
+  public void abortJob(JobContext context) {
+    identify(context);
+    super.abortJob(context);
+  }
+
+  @Override
+  public void setupTask(TaskAttemptContext context) {
+    identify(context);
+    super.setupTask(context);
+  }
+
+  @Override
+  public void abortTask(TaskAttemptContext context) {
+    identify(context);
+    super.abortTask(context);
+  }
+
   @Override
   public TaskCommitMessage commitTask(TaskAttemptContext context) {
+    identify(context);
     Object message = super.commitTask(context).obj();
     return new TaskCommitMessage(new Counted(message, TaskCounts.current()));
   }
@@ -89,6 +126,7 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
               + " set aside. The output is not committed; this is a defect of Quern or of the"
               + " storage, please report it");
     }
+    identify(context);
     ActiveRun.of(context.getConfiguration().get(ActiveRun.OPTION)).commit(sums);
     super.commitJob(context, CollectionConverters.asScala(messages).toList());
   }

@@ -4,6 +4,7 @@ import dev.quern.job.TokenizeOptions.Mode;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
@@ -121,6 +122,39 @@ final class OutputFolder implements AutoCloseable {
   /** Where it is written until then. */
   Path aside() {
     return aside;
+  }
+
+  /**
+   * Checks that the files which the tasks have written are there: the counts of rows say nothing of
+   * what a committer does with a file.
+   *
+   * @throws IOException if some are missing, or there are more
+   */
+  void checkFiles(TaskCounts totals) throws IOException {
+    long tokens = parts(aside);
+    long quarantine = parts(new Path(aside, TokenWriter.QUARANTINE));
+    if (tokens != totals.tokenFiles || quarantine != totals.quarantineFiles) {
+      throw new IOException(
+          "the files do not match: the tasks have committed "
+              + totals.tokenFiles
+              + " token files and "
+              + totals.quarantineFiles
+              + " of the quarantine, but there are "
+              + tokens
+              + " and "
+              + quarantine
+              + "; the output committer has lost or doubled some");
+    }
+  }
+
+  private long parts(Path folder) throws IOException {
+    try {
+      return Arrays.stream(files.listStatus(folder))
+          .filter(status -> status.getPath().getName().startsWith("part-"))
+          .count();
+    } catch (FileNotFoundException e) {
+      return 0;
+    }
   }
 
   /**

@@ -23,6 +23,11 @@ final class TaskCounts implements Serializable {
 
   long quarantined;
 
+  /** Token files and quarantine files. */
+  long tokenFiles;
+
+  long quarantineFiles;
+
   /** UTF-8 bytes of the documents that were tokenized, and their ids. */
   long bytes;
 
@@ -47,6 +52,8 @@ final class TaskCounts implements Serializable {
     documents += other.documents;
     written += other.written;
     quarantined += other.quarantined;
+    tokenFiles += other.tokenFiles;
+    quarantineFiles += other.quarantineFiles;
     bytes += other.bytes;
     tokens += other.tokens;
   }

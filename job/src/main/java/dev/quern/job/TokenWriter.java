@@ -87,7 +87,11 @@ final class TokenWriter extends OutputWriter {
       throw new UncheckedIOException("can't complete " + path, e);
     }
     counts.written += tokens.rows();
-    counts.quarantined += quarantine == null ? 0 : quarantine.rows();
+    counts.tokenFiles++;
+    if (quarantine != null) {
+      counts.quarantined += quarantine.rows();
+      counts.quarantineFiles++;
+    }
   }
 
   @Override

@@ -37,11 +37,13 @@ import picocli.CommandLine.UnmatchedArgumentException;
 @Command(
     name = "TokenizeJob",
     sortOptions = false,
-    usageHelpWidth = 118,
+    usageHelpWidth = TokenizeOptions.HELP_WIDTH,
     mixinStandardHelpOptions = false)
 public final class TokenizeOptions {
   /** What the configuration keys of the options begin with. */
   public static final String KEY_PREFIX = QuernConf.PREFIX + "job.";
+
+  static final int HELP_WIDTH = 118;
 
   /** What {@code --append-eos} without a token stands for. */
   static final String EOS_OF_TOKENIZER = "true";
@@ -468,6 +470,17 @@ public final class TokenizeOptions {
               .orElse("; --help lists them all");
     }
     String message = e.getMessage();
+    java.util.regex.Matcher constants =
+        java.util.regex.Pattern.compile(
+                "expected one of \\[([A-Z_0-9, ]+)\\] \\(case-insensitive\\)")
+            .matcher(message);
+    if (constants.find()) {
+      message =
+          message.substring(0, constants.start())
+              + "expected one of "
+              + constants.group(1).toLowerCase(Locale.ROOT)
+              + message.substring(constants.end());
+    }
     return Character.toLowerCase(message.charAt(0)) + message.substring(1) + "; see --help";
   }
 
@@ -608,10 +621,26 @@ public final class TokenizeOptions {
         });
     text.append("\nExit codes:\n");
     for (JobException.Exit exit : JobException.Exit.values()) {
-      text.append(String.format("  %3d  %s%n", exit.code(), exit.meaning()));
+      text.append(String.format("  %3d  %s%n", exit.code(), wrapped(exit.meaning(), "       ")));
     }
     text.append(resource("help-tail.txt"));
     return text.toString();
+  }
+
+  private static String wrapped(String text, String indent) {
+    StringBuilder lines = new StringBuilder();
+    int column = indent.length();
+    for (String word : text.split(" ")) {
+      if (column + word.length() > HELP_WIDTH) {
+        lines.append(System.lineSeparator()).append(indent);
+        column = indent.length();
+      } else if (lines.length() > 0) {
+        lines.append(' ');
+      }
+      lines.append(word);
+      column += word.length() + 1;
+    }
+    return lines.toString();
   }
 
   private static String resource(String name) {

@@ -1,0 +1,266 @@
+package dev.quern.job;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.quern.job.JobException.Exit;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.spark.TaskContext;
+import org.apache.spark.sql.api.java.UDF2;
+import org.apache.spark.sql.catalyst.InternalRow;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.util.ArrowUtils;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * What may go wrong during a run: no document is lost or doubled, and nothing half made is seen.
+ */
+class TokenizeFailureTest {
+  private static final int DOCUMENTS = 400;
+  private static JobSession job;
+  @TempDir Path folder;
+
+  @BeforeAll
+  static void start() {
+    job = new JobSession();
+    UDF2<String, Long, String> once =
+        (text, id) -> {
+          if (id % 100 == 50 && TaskContext.get().attemptNumber() == 0) {
+            throw new IllegalStateException("this document fails at first");
+          }
+          return text;
+        };
+    UDF2<String, Long, String> always =
+        (text, id) -> {
+          if (id == 250) {
+            throw new IllegalStateException("this document always fails");
+          }
+          return text;
+        };
+    job.spark.udf().register("fails_once", once, DataTypes.StringType);
+    job.spark.udf().register("fails_always", always, DataTypes.StringType);
+    // Every tenth has no text: the quarantine must obey the same rules.
+    job.spark
+        .range(0, DOCUMENTS, 1, 4)
+        .selectExpr("id", "if(id % 10 = 3, null, concat('document number ', id)) as text")
+        .createOrReplaceTempView("numbered");
+    for (String udf : List.of("fails_once", "fails_always")) {
+      job.spark
+          .sql("SELECT id, " + udf + "(text, id) AS text FROM numbered")
+          .createOrReplaceTempView(udf);
+    }
+  }
+
+  @AfterAll
+  static void stop() {
+    job.close();
+  }
+
+  private String out() {
+    return folder.resolve("out").toString();
+  }
+
+  private TokenizeResult run(String table, String... more) {
+    return job.run(arguments(table, more));
+  }
+
+  private String[] arguments(String table, String... more) {
+    List<String> arguments =
+        new ArrayList<>(
+            List.of("--input-format=table", "--input", table, "--output", out(), "--keep=id"));
+    arguments.addAll(List.of(more));
+    return arguments.toArray(String[]::new);
+  }
+
+  private JobException failed(String table, String... more) {
+    try {
+      run(table, more);
+    } catch (JobException e) {
+      assertThat(e.exit()).isEqualTo(Exit.FAILED);
+      return e;
+    }
+    throw new AssertionError("the run did not fail");
+  }
+
+  private Map<Long, List<Integer>> expected() {
+    Map<Long, List<Integer>> expected = new TreeMap<>();
+    for (long id = 0; id < DOCUMENTS; id++) {
+      if (id % 10 != 3) {
+        expected.put(id, job.ids("document number " + id));
+      }
+    }
+    return expected;
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"parquet", "arrow"})
+  void aTaskThatFailsInTheMiddleOfAFileIsDoneAgainAndEachDocumentIsThereOnce(String format)
+      throws IOException {
+    TokenizeResult result = run("fails_once", "--format", format);
+    assertThat(result.documents()).isEqualTo(DOCUMENTS);
+    assertThat(result.quarantined()).isEqualTo(DOCUMENTS / 10);
+    assertThat(result.tokens()).isEqualTo(expected().values().stream().mapToLong(List::size).sum());
+    if (format.equals("parquet")) {
+      assertThat(job.read(out())).isEqualTo(expected());
+    }
+    assertThat(job.spark.read().parquet(result.quarantine()).select("id").distinct().count())
+        .isEqualTo(DOCUMENTS / 10);
+    assertThat(job.spark.read().parquet(result.quarantine()).count()).isEqualTo(DOCUMENTS / 10);
+    assertThat(JobSession.list(folder)).containsExactly("out");
+    try (var files = Files.list(folder.resolve("out"))) {
+      assertThat(files.filter(file -> file.getFileName().toString().startsWith("part-")))
+          .hasSize(4);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"parquet", "arrow"})
+  void aTaskThatAlwaysFailsFailsTheRunAndLeavesNothing(String format) {
+    long before = ArrowUtils.rootAllocator().getAllocatedMemory();
+    assertThat(failed("fails_always", "--format", format))
+        .hasMessageContaining("this document always fails")
+        .hasMessageContaining("nothing was written");
+    assertThat(JobSession.list(folder)).isEmpty();
+    assertThat(ArrowUtils.rootAllocator().getAllocatedMemory()).isEqualTo(before);
+  }
+
+  @Test
+  void theOldOutputStaysAsItWasIfTheNewOneFails() {
+    run("numbered");
+    Map<Long, List<Integer>> old = job.read(out());
+    assertThat(failed("fails_always", "--mode=overwrite")).hasMessageContaining("is as it was");
+    assertThat(job.read(out())).isEqualTo(old).isEqualTo(expected());
+    assertThat(JobSession.list(folder)).containsExactly("out");
+  }
+
+  /** Loses one row of each file, as a defective encoder or file system might. */
+  public static final class LosingFormat extends ParquetTokenFormat {
+    private static final long serialVersionUID = 1L;
+
+    @Override
+    RowFile open(
+        org.apache.hadoop.fs.Path path,
+        TaskAttemptContext context,
+        FileSettings settings,
+        Map<String, String> metadata)
+        throws IOException {
+      RowFile whole = super.open(path, context, settings, metadata);
+      return new RowFile() {
+        private boolean lost;
+
+        @Override
+        public void write(InternalRow row) throws IOException {
+          if (lost) {
+            whole.write(row);
+          }
+          lost = true;
+        }
+
+        @Override
+        public void close() throws IOException {
+          whole.close();
+        }
+
+        @Override
+        public long rows() {
+          return whole.rows();
+        }
+      };
+    }
+  }
+
+  @Test
+  void aRunWhoseCountsDoNotMatchFailsAndIsNotSeen() {
+    try {
+      job.run(JobSession.options(arguments("numbered")), LosingFormat.class);
+    } catch (JobException e) {
+      assertThat(e.exit()).isEqualTo(Exit.FAILED);
+      assertThat(e)
+          .hasMessageContaining(
+              "the counts do not match: 400 documents were read, but 356 rows written and 40 set"
+                  + " aside");
+      assertThat(JobSession.list(folder)).isEmpty();
+      return;
+    }
+    throw new AssertionError("rows were lost and nobody noticed");
+  }
+
+  /** Fails when it is completed. */
+  public static final class UnclosableFormat extends ArrowTokenFormat {
+    private static final long serialVersionUID = 1L;
+
+    @Override
+    RowFile open(
+        org.apache.hadoop.fs.Path path,
+        TaskAttemptContext context,
+        FileSettings settings,
+        Map<String, String> metadata)
+        throws IOException {
+      RowFile whole = super.open(path, context, settings, metadata);
+      return new RowFile() {
+        @Override
+        public void write(InternalRow row) throws IOException {
+          whole.write(row);
+        }
+
+        @Override
+        public void close() throws IOException {
+          whole.close();
+          throw new IOException("the disk is full");
+        }
+
+        @Override
+        public long rows() {
+          return whole.rows();
+        }
+      };
+    }
+  }
+
+  @Test
+  void aFileThatCannotBeCompletedLeavesNothing() {
+    try {
+      job.run(JobSession.options(arguments("numbered", "--format=arrow")), UnclosableFormat.class);
+    } catch (JobException e) {
+      assertThat(e).hasMessageContaining("the disk is full");
+      assertThat(JobSession.list(folder)).isEmpty();
+      return;
+    }
+    throw new AssertionError("the run did not fail");
+  }
+
+  @Test
+  void anotherCommitterOfHadoopMovesTheQuarantineToo() {
+    String key = "mapreduce.outputcommitter.factory.class";
+    var hadoop = job.spark.sparkContext().hadoopConfiguration();
+    hadoop.set(
+        key, "org.apache.hadoop.mapreduce.lib.output.committer.manifest.ManifestCommitterFactory");
+    try {
+      TokenizeResult result = run("fails_once");
+      assertThat(job.read(out())).isEqualTo(expected());
+      assertThat(job.spark.read().parquet(result.quarantine()).count()).isEqualTo(40);
+      assertThat(JobSession.list(folder)).containsExactly("out");
+    } finally {
+      hadoop.unset(key);
+    }
+  }
+
+  @Test
+  void aFolderLeftByAKilledRunIsExplainedAndNotTouched() throws IOException {
+    Files.createDirectory(folder.resolve(".out.quern-dead"));
+    run("numbered");
+    assertThat(job.output()).contains(".out.quern-dead is of a run that was killed");
+    assertThat(JobSession.list(folder)).containsExactly(".out.quern-dead", "out");
+  }
+}
