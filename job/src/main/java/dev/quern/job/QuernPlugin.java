@@ -7,6 +7,9 @@ import org.apache.spark.api.plugin.DriverPlugin;
 import org.apache.spark.api.plugin.ExecutorPlugin;
 import org.apache.spark.api.plugin.PluginContext;
 import org.apache.spark.api.plugin.SparkPlugin;
+import org.apache.spark.storage.BlockManagerId;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Samples memory and throughput of every executor and brings the samples to the driver: {@code
@@ -16,6 +19,8 @@ import org.apache.spark.api.plugin.SparkPlugin;
  * <p>The driver resolves the configuration and hands it to the executors, so that all sample alike.
  */
 public final class QuernPlugin implements SparkPlugin {
+
+  private static final Logger LOG = LoggerFactory.getLogger(QuernPlugin.class);
 
   /** What the driver tells the executors: milliseconds. */
   private static final String INTERVAL = "interval";
@@ -62,14 +67,30 @@ public final class QuernPlugin implements SparkPlugin {
 
     @Override
     public void init(PluginContext plugin, Map<String, String> fromDriver) {
-      sampler =
-          new ExecutorSampler(
-              plugin.executorID(),
-              // Not plugin.hostname(): it asks the RPC environment for its address, and that of an
-              // executor process has none (it only connects), which ends the executor.
-              SparkEnv.get().blockManager().blockManagerId().host(),
-              Long.parseLong(fromDriver.get(INTERVAL)),
-              plugin::send);
+      try {
+        sampler =
+            new ExecutorSampler(
+                plugin.executorID(),
+                host(plugin),
+                Long.parseLong(fromDriver.get(INTERVAL)),
+                plugin::send);
+      } catch (Exception | LinkageError e) {
+        // Thrown on, it would end the executor and its successors: no run is worth less than that.
+        LOG.warn(
+            "Executor {} can't be sampled; the run goes on without its memory in the record.",
+            plugin.executorID(),
+            e);
+      }
+    }
+
+    /**
+     * The context's own hostname() asks the RPC environment for its address: an executor process
+     * has none, as it only connects, and the NullPointerException would end it. The block manager
+     * knows, but in local mode only later.
+     */
+    private static String host(PluginContext plugin) {
+      BlockManagerId id = SparkEnv.get().blockManager().blockManagerId();
+      return id == null ? plugin.hostname() : id.host();
     }
 
     @Override
