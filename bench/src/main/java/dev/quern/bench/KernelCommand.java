@@ -257,7 +257,7 @@ final class KernelCommand implements Callable<Integer> {
             first.get("threads"),
             first.get("rounds")));
     table.append("Median (minimum - maximum); speeds are MB/s a core, memory is MiB.\n");
-    String format = "%-22s %-20s %-22s %-22s %-22s %-20s %-7s %s%n";
+    String format = "%-26s %-20s %-20s %-20s %-20s %-18s %-7s %s%n";
     table.append(
         String.format(
             format,
