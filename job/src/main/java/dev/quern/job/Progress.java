@@ -27,6 +27,9 @@ import org.apache.spark.scheduler.SparkListenerTaskEnd;
 import org.apache.spark.scheduler.SparkListenerTaskStart;
 import org.apache.spark.scheduler.StageInfo;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.util.AccumulatorContext;
+import org.apache.spark.util.AccumulatorV2;
+import scala.Option;
 import scala.jdk.javaapi.CollectionConverters;
 
 /**
@@ -283,13 +286,22 @@ public final class Progress implements AutoCloseable {
           .forEach(
               task -> {
                 for (AccumulableInfo value : CollectionConverters.asJava(task._4())) {
-                  if (value.name().contains(BYTES_READ)
+                  if (isBytesRead(value)
                       && value.update().isDefined()
                       && value.update().get() instanceof Long bytes) {
                     readByRunning.computeIfPresent((Long) task._1(), (id, before) -> bytes);
                   }
                 }
               });
+    }
+
+    /** In local mode reports come without names: the driver's own accumulator has it. */
+    private static boolean isBytesRead(AccumulableInfo value) {
+      if (value.name().isDefined()) {
+        return value.name().contains(BYTES_READ);
+      }
+      Option<AccumulatorV2<?, ?>> known = AccumulatorContext.get(value.id());
+      return known.isDefined() && known.get().name().contains(BYTES_READ);
     }
 
     /**
