@@ -5,7 +5,8 @@
 
 (the jar is the one Maven fetches; its ranks are those of OpenAI's files). Made with Python 3.11. Per tokenizer:
 
-    <name>.json          the tokenizer, trained here on the few sentences below, one for every family
+    <name>.json          the tokenizer, trained here on the few sentences below, one for every family; one that exists
+                         is used as it is, because the trainers break ties differently in each run
     <name>.golden.jsonl  a header (package and version, special tokens), then one line for each text of TEXTS:
       text       the document
       text_ids   ids when special tokens in the text are text (encode_special_tokens; encode_ordinary)
@@ -237,8 +238,9 @@ def wordlevel():
     return tok
 
 
-def huggingface(name, tok):
-    tok.save(str(HERE / f"{name}.json"), pretty=False)
+def huggingface(name, train):
+    if not (HERE / f"{name}.json").exists():
+        train().save(str(HERE / f"{name}.json"), pretty=False)
     tok = Tokenizer.from_file(str(HERE / f"{name}.json"))
     added = tok.get_added_tokens_decoder()
     special = {token.content: id for id, token in added.items() if token.special}
@@ -296,5 +298,5 @@ def openai(jar):
 
 if __name__ == "__main__":
     for family in [byte_level_bpe, split_bpe, sentencepiece_bpe, metaspace_bpe, wordpiece, unigram, wordlevel]:
-        huggingface(family.__name__.replace("_", "-"), family())
+        huggingface(family.__name__.replace("_", "-"), family)
     openai(sys.argv[1])

@@ -13,6 +13,9 @@ import java.security.CodeSource;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * The native library: its functions, and how it is loaded. The only class that knows JNA.
@@ -78,6 +81,9 @@ public final class QuernLibrary {
   static final long UNKNOWN_ID = -8;
 
   private static final long ABI_VERSION = 1;
+
+  /** A JVM's default would be a megabyte; all that runs on it is dlopen. */
+  private static final long KEEPER_STACK_BYTES = 256 << 10;
 
   /** Statuses -1 to -8. */
   private static final List<Reason> REASONS =
@@ -186,10 +192,7 @@ public final class QuernLibrary {
     startJna(folder);
     NativeLibrary opened;
     try {
-      // The default would be RTLD_GLOBAL, which offers our symbols to every later library.
-      opened =
-          NativeLibrary.getInstance(
-              library.toString(), Map.of(Library.OPTION_OPEN_FLAGS, openFlags()));
+      opened = open(library);
     } catch (UnsatisfiedLinkError e) {
       throw new TokenizerException(
           Reason.LIBRARY,
@@ -227,6 +230,47 @@ public final class QuernLibrary {
               + " spark.quern.library.path to use the packed one");
     }
     Native.register(QuernLibrary.class, opened);
+  }
+
+  /**
+   * Opens the library on a thread that never ends. mimalloc takes the thread that opens it for the
+   * main thread of the process, whose heap goes when it ends; a later thread can be given the same
+   * thread pointer and with it that dead heap, and its first allocation ends the process. So a task
+   * thread that loads the library and then idles out would take its executor along.
+   */
+  private static NativeLibrary open(Path library) {
+    CompletableFuture<NativeLibrary> opened = new CompletableFuture<>();
+    Thread keeper =
+        new Thread(
+            null,
+            () -> {
+              try {
+                // The default would be RTLD_GLOBAL, which offers our symbols to later libraries.
+                opened.complete(
+                    NativeLibrary.getInstance(
+                        library.toString(), Map.of(Library.OPTION_OPEN_FLAGS, openFlags())));
+              } catch (Throwable e) {
+                opened.completeExceptionally(e);
+                return;
+              }
+              while (true) {
+                LockSupport.park();
+                Thread.interrupted(); // or park would return at once from now on
+              }
+            },
+            "quern-library",
+            KEEPER_STACK_BYTES);
+    keeper.setDaemon(true);
+    keeper.setContextClassLoader(null); // it outlives the application that loaded the library
+    keeper.start();
+    try {
+      return opened.join();
+    } catch (CompletionException e) {
+      if (e.getCause() instanceof UnsatisfiedLinkError unsatisfied) {
+        throw unsatisfied;
+      }
+      throw e;
+    }
   }
 
   /** The system's dlopen flags for "resolve now, keep the symbols private". */
