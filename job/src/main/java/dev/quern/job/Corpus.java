@@ -22,6 +22,7 @@ import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.metadata.BlockMetaData;
 import org.apache.parquet.hadoop.metadata.ColumnChunkMetaData;
 import org.apache.parquet.hadoop.util.HadoopInputFile;
+import org.apache.spark.SparkThrowable;
 import org.apache.spark.sql.Column;
 import org.apache.spark.sql.DataFrameReader;
 import org.apache.spark.sql.Dataset;
@@ -107,8 +108,8 @@ record Corpus(
     } catch (IOException e) {
       throw JobException.refused("can't read the input: " + e.getMessage(), e);
     } catch (Exception e) {
-      // Spark's AnalysisException is checked, but no method of Java's side says that it throws it.
-      if (e instanceof org.apache.spark.sql.AnalysisException) {
+      // What Spark itself finds wrong; its AnalysisException is checked, but not declared for Java.
+      if (e instanceof SparkThrowable) {
         throw JobException.refused("can't read the input: " + firstLine(e), e);
       }
       throw e;

@@ -21,7 +21,7 @@ public final class JobException extends RuntimeException {
     FAILED(
         4,
         "the run failed; nothing of it is visible, and an output it should replace is as it was"),
-    INTERRUPTED(130, "stopped from outside (Ctrl-C); nothing of the run is visible");
+    INTERRUPTED(130, "stopped by Ctrl-C (143: by SIGTERM); nothing of the run is visible");
 
     private final int code;
     private final String meaning;

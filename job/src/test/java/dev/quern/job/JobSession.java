@@ -128,7 +128,7 @@ final class JobSession implements AutoCloseable {
     Map<Long, List<Integer>> found = new TreeMap<>();
     for (Row row : spark.read().parquet(output).collectAsList()) {
       List<Integer> ids = row.getList(row.fieldIndex("input_ids"));
-      if (found.put(((Number) row.getAs("id")).longValue(), ids) != null
+      if (found.put(Long.valueOf(String.valueOf(row.<Object>getAs("id"))), ids) != null
           || row.<Integer>getAs("token_count") != ids.size()) {
         throw new AssertionError("twice, or miscounted: " + row);
       }

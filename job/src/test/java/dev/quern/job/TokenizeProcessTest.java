@@ -1,0 +1,110 @@
+package dev.quern.job;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.apache.spark.launcher.JavaModuleOptions;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The job as a process: what it prints and what it ends with. */
+class TokenizeProcessTest {
+  @TempDir Path folder;
+
+  private record Ran(int code, String out, String err) {
+    void assertRefused(int expected, String message) {
+      assertThat(code).as(err).isEqualTo(expected);
+      assertThat(err).contains("quern: ").contains(message).doesNotContain("\tat ");
+    }
+  }
+
+  private Process start(String... arguments) throws IOException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(List.of(JavaModuleOptions.defaultModuleOptionArray()));
+    command.addAll(
+        List.of(
+            "-Xmx1g",
+            "-Dspark.ui.enabled=false",
+            "-Dspark.master=local[1]",
+            "-Dspark.driver.host=127.0.0.1",
+            "-Dspark.driver.bindAddress=127.0.0.1",
+            "-Dspark.quern.metrics.interval=100ms",
+            "-cp",
+            System.getProperty("java.class.path"),
+            TokenizeJob.class.getName()));
+    command.addAll(List.of(arguments));
+    return new ProcessBuilder(command)
+        .redirectOutput(folder.resolve("stdout").toFile())
+        .redirectError(folder.resolve("stderr").toFile())
+        .start();
+  }
+
+  private Ran run(String... arguments) throws IOException, InterruptedException {
+    Process process = start(arguments);
+    assertThat(process.waitFor(5, TimeUnit.MINUTES)).isTrue();
+    return new Ran(
+        process.exitValue(),
+        Files.readString(folder.resolve("stdout")),
+        Files.readString(folder.resolve("stderr")));
+  }
+
+  @Test
+  void helpIsPrintedWithoutStartingSpark() throws Exception {
+    Ran help = run("--help");
+    assertThat(help.code()).isZero();
+    assertThat(help.out()).startsWith("Usage: quern tokenize").contains("--text-column");
+  }
+
+  @Test
+  void wrongUseEndsWith2() throws Exception {
+    run("--input", "a", "--outptu", "b").assertRefused(2, "did you mean --output?");
+  }
+
+  @Test
+  void whatIsRefusedBeforeTheRunEndsWith3AndARunWith0() throws Exception {
+    Path in = folder.resolve("in.txt");
+    Files.writeString(in, "one\ntwo\n");
+    String out = folder.resolve("out").toString();
+    Ran done = run("--input", in.toString(), "--output", out, "--tokenizer", "gpt2");
+    assertThat(done.code()).as(done.err()).isZero();
+    assertThat(done.out())
+        .contains("Written to file:" + out, "2 read, 2 written", "Chart: file:" + out);
+    assertThat(folder.resolve("out/_quern/memory.png")).isNotEmptyFile();
+    run("--input", in.toString(), "--output", out, "--tokenizer", "gpt2")
+        .assertRefused(3, "--mode overwrite");
+  }
+
+  @Test
+  void aRunThatFailsEndsWith4() throws Exception {
+    Path in = folder.resolve("in.txt");
+    Files.writeString(in, "one\n");
+    // A file where a folder would have to be.
+    Ran failed =
+        run("--input", in.toString(), "--output", in.resolve("out").toString(), "--tokenizer=gpt2");
+    assertThat(failed.code()).as(failed.err()).isIn(3, 4);
+    assertThat(failed.err()).contains("quern: ");
+  }
+
+  @Test
+  void aRunThatIsStoppedLeavesNothing() throws Exception {
+    Path in = folder.resolve("in.txt");
+    Files.writeString(in, "some words that take a while\n".repeat(2_000_000));
+    Path output = Files.createDirectory(folder.resolve("outputs"));
+    Process process =
+        start("--input", in.toString(), "--output", output + "/out", "--tokenizer", "gpt2");
+    while (process.isAlive() && JobSession.list(output).isEmpty()) {
+      Thread.sleep(20);
+    }
+    assertThat(JobSession.list(output)).singleElement().asString().startsWith(".out.quern-");
+    process.destroy();
+    assertThat(process.waitFor(2, TimeUnit.MINUTES)).isTrue();
+    assertThat(process.exitValue()).isEqualTo(143);
+    assertThat(JobSession.list(output)).isEmpty();
+  }
+}
