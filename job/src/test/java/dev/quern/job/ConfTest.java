@@ -105,6 +105,14 @@ class ConfTest {
         });
   }
 
+  /** The options' keys stand in a table that a test of theirs compares. */
+  @Test
+  void readmeNamesEveryKey() throws IOException {
+    String readme = Files.readString(PythonEnvironment.checkout().resolve("README.md"));
+    assertThat(QuernConf.allEntries())
+        .allSatisfy(entry -> assertThat(readme).contains("`" + entry.key() + "`"));
+  }
+
   /** A key stands below a comment, or below another key that does. */
   @ParameterizedTest
   @MethodSource("defaults")
