@@ -100,8 +100,12 @@ class ClusterIT {
             "--input", folder.resolve("long").toString(),
             "--output", output.toString(),
             "--keep", "id");
-    // A file of tokens is being written: the run is in the middle.
-    while (submitted.isAlive() && files(output).noneMatch(file -> size(file) > 0)) {
+    // A file of tokens is being written, into the folder aside: the run is in the middle.
+    String aside = "." + output.getFileName() + ".quern-";
+    while (submitted.isAlive()
+        && files(folder)
+            .filter(file -> file.toString().contains(aside))
+            .noneMatch(file -> size(file) > 0)) {
       Thread.sleep(20);
     }
     List<ProcessHandle> executors = cluster.executors().toList();

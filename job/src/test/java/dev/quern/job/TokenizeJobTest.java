@@ -83,6 +83,8 @@ class TokenizeJobTest {
         .option("header", "true")
         .option("escape", "\"")
         .option("emptyValue", "\"\"")
+        .option("ignoreLeadingWhiteSpace", "false")
+        .option("ignoreTrailingWhiteSpace", "false")
         .save(in);
     TokenizeResult result = job.run("--input", in, "--output", out(), "--keep", "id");
     assertThat(job.read(out())).isEqualTo(job.expected());
