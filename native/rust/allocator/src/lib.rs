@@ -31,8 +31,9 @@ pub fn name_of(block: *const u8) -> &'static str {
 
 /// Bytes that the allocator has in use, or 0 where it cannot say.
 ///
-/// mimalloc: bytes committed for this library's Rust code, its cache of freed memory included. GNU C library: bytes
-/// handed out by malloc and not freed yet, in the whole process, the JVM's own included. Other systems: 0.
+/// mimalloc: bytes it has made usable for this library's Rust code, freed ones that it keeps included; on Linux this is
+/// nearly a high-water mark, since memory that it gives back with madvise still counts (resident memory shows that). GNU
+/// C library: bytes handed out by malloc and not freed yet, in the whole process, the JVM's own included. Other: 0.
 pub fn allocated_bytes() -> u64 {
     backend::allocated_bytes()
 }
@@ -208,8 +209,9 @@ mod tests {
         assert!(with_block >= before + (200 << 20), "{before} -> {with_block}");
         drop(block);
         super::collect();
+        // mimalloc may go on counting what it has given back.
         let after = super::allocated_bytes();
-        assert!(after < with_block - (200 << 20), "{with_block} -> {after}");
+        assert!(cfg!(quern_mimalloc) || after < with_block - (200 << 20), "{with_block} -> {after}");
     }
 
     #[test]

@@ -12,8 +12,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use tokenizers::{Decoder, Model, ModelWrapper, OffsetReferential, OffsetType, Tokenizer};
+use serde_json::value::RawValue;
+use tokenizers::models::bpe::BPE;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::{
+    AddedToken, Decoder, DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, OffsetReferential,
+    OffsetType, PaddingParams, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TokenizerBuilder,
+    TruncationParams,
+};
 
 use crate::error::{Error, Kind};
 use crate::options::{Options, SpecialTokensInText};
@@ -33,32 +39,41 @@ struct SpecialTokens {
     normalized: bool,
 }
 
-/// The parts of a tokenizer.json that Hugging Face's reader applies without telling.
+/// A tokenizer.json, with the model left as text. The crate refuses unknown keys, so they are errors here too.
 #[derive(Deserialize)]
-struct Sections {
+#[serde(deny_unknown_fields)]
+struct File<'f> {
     #[serde(default)]
-    truncation: Option<Truncation>,
+    version: Option<String>,
     #[serde(default)]
-    padding: Option<IgnoredAny>,
+    truncation: Option<TruncationParams>,
+    #[serde(default)]
+    padding: Option<PaddingParams>,
     #[serde(default)]
     added_tokens: Vec<Declared>,
     #[serde(default)]
-    model: Option<ModelSection>,
-}
-
-#[derive(Deserialize)]
-struct Truncation {
-    max_length: u64,
+    normalizer: Option<NormalizerWrapper>,
+    #[serde(default)]
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    #[serde(default)]
+    post_processor: Option<PostProcessorWrapper>,
+    #[serde(default)]
+    decoder: Option<DecoderWrapper>,
+    #[serde(borrow)]
+    model: &'f RawValue,
 }
 
 #[derive(Deserialize)]
 struct Declared {
     id: u32,
-    content: String,
+    #[serde(flatten)]
+    token: AddedToken,
 }
 
 #[derive(Deserialize)]
 struct ModelSection {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
     #[serde(default)]
     dropout: Option<f64>,
 }
@@ -69,25 +84,12 @@ impl HuggingFace {
         options: &Options,
         notices: &mut Vec<String>,
     ) -> Result<HuggingFace, Error> {
-        let mut tokenizer = read(file)?;
-        disable_caches(&mut tokenizer);
-        // The reader above accepted the file, so this smaller view of it fails only on what that one ignores.
-        let sections: Sections =
-            serde_json::from_slice(file).map_err(|error| unreadable(&error.to_string()))?;
-        notices.extend(renumbered(&tokenizer, &sections.added_tokens));
-        if let Some(dropout) = sections.model.and_then(|model| model.dropout).filter(|dropout| *dropout > 0.0)
-        {
-            notices.push(format!(
-                "the file asks for a dropout of {dropout} when encoding: ids are random, as in Hugging Face's library; \
-                 set \"dropout\" to null in the file for ids that can be made again"
-            ));
-        }
-        match (sections.truncation, options.truncation) {
-            (Some(section), false) => {
+        let mut tokenizer = read(file, notices)?;
+        match (tokenizer.get_truncation().map(|section| section.max_length), options.truncation) {
+            (Some(max_length), false) => {
                 notices.push(format!(
-                    "truncation to {} tokens in the file is ignored, since a corpus would lose text; \
-                     set the option \"truncation\" to apply it",
-                    section.max_length
+                    "truncation to {max_length} tokens in the file is ignored, since a corpus would lose text; \
+                     set the option \"truncation\" to apply it"
                 ));
                 tokenizer.with_truncation(None).map_err(|error| unreadable(&error.to_string()))?;
             }
@@ -96,7 +98,7 @@ impl HuggingFace {
             }
             _ => {}
         }
-        match (sections.padding, options.padding) {
+        match (tokenizer.get_padding(), options.padding) {
             (Some(_), false) => {
                 notices.push(
                     "padding in the file is ignored, since a corpus would gain tokens that no document has; \
@@ -215,13 +217,73 @@ impl SpecialTokens {
     }
 }
 
-fn read(file: &[u8]) -> Result<Tokenizer, Error> {
+fn read(file: &[u8], notices: &mut Vec<String>) -> Result<Tokenizer, Error> {
     // Some malformed files make the crate panic instead of returning an error.
-    match catch_unwind(|| Tokenizer::from_bytes(file)) {
-        Ok(Ok(tokenizer)) => Ok(tokenizer),
-        Ok(Err(error)) => Err(unreadable(&error.to_string())),
-        Err(_) => Err(unreadable("its parts contradict each other")),
+    let contradiction = |_| unreadable("its parts contradict each other");
+    let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| unreadable(&error.to_string());
+    let parts: Result<File<'_>, _> = serde_json::from_slice(file);
+    if let Ok(parts) = parts {
+        notices.extend(random(parts.model));
+        let declared: Vec<(u32, String)> =
+            parts.added_tokens.iter().map(|declared| (declared.id, declared.token.content.clone())).collect();
+        let lean = catch_unwind(AssertUnwindSafe(|| assemble(parts))).map_err(contradiction)?;
+        let tokenizer = match lean {
+            Some(tokenizer) => tokenizer.map_err(unreadable)?,
+            None => whole(file).map_err(contradiction)?.map_err(unreadable)?,
+        };
+        notices.extend(renumbered(&tokenizer, &declared));
+        return Ok(tokenizer);
     }
+    // Not what we expect of a file; the crate has the last word, and the better message.
+    whole(file).map_err(contradiction)?.map_err(unreadable)
+}
+
+/// The crate's own reader.
+fn whole(file: &[u8]) -> std::thread::Result<tokenizers::Result<Tokenizer>> {
+    catch_unwind(|| {
+        let mut tokenizer = Tokenizer::from_bytes(file)?;
+        disable_caches(&mut tokenizer);
+        Ok(tokenizer)
+    })
+}
+
+/// Does what the crate's reader does with the parts of a file, but reads a large model straight from the text.
+///
+/// The crate first makes two trees of JSON values of the model, and leaves no way to turn its cache off but to copy it.
+/// For Llama 3.1's file that is most of the time and memory that loading takes. None: left to the crate. Held by the
+/// test `reading_lean_is_reading_whole`.
+fn assemble(parts: File<'_>) -> Option<tokenizers::Result<Tokenizer>> {
+    if parts.version.as_deref() != Some("1.0") {
+        return None;
+    }
+    let section: ModelSection = serde_json::from_str(parts.model.get()).ok()?;
+    let model: ModelWrapper = match section.kind.as_deref()? {
+        "BPE" => {
+            let mut model: BPE = serde_json::from_str(parts.model.get()).ok()?;
+            model.resize_cache(0);
+            model.into()
+        }
+        "Unigram" => {
+            let mut model: Unigram = serde_json::from_str(parts.model.get()).ok()?;
+            model.resize_cache(0);
+            model.into()
+        }
+        _ => return None,
+    };
+    let built = TokenizerBuilder::new()
+        .with_model(model)
+        .with_normalizer(parts.normalizer)
+        .with_pre_tokenizer(parts.pre_tokenizer)
+        .with_post_processor(parts.post_processor)
+        .with_decoder(parts.decoder)
+        .with_truncation(parts.truncation)
+        .with_padding(parts.padding)
+        .build();
+    let added = parts.added_tokens.into_iter().map(|declared| declared.token);
+    Some(built.and_then(|mut tokenizer| {
+        tokenizer.add_tokens(added)?;
+        Ok(tokenizer.into())
+    }))
 }
 
 /// Turns the caches of the models that have one off; see the head of this file. The crate gives no mutable access to a
@@ -242,11 +304,20 @@ fn disable_caches(tokenizer: &mut Tokenizer) {
     }
 }
 
+fn random(model: &RawValue) -> Option<String> {
+    let section: ModelSection = serde_json::from_str(model.get()).ok()?;
+    let dropout = section.dropout.filter(|dropout| *dropout > 0.0)?;
+    Some(format!(
+        "the file asks for a dropout of {dropout} when encoding: ids are random, as in Hugging Face's library; set \
+         \"dropout\" to null in the file for ids that can be made again"
+    ))
+}
+
 /// The crate gives an added token that the model doesn't know the next free id, whatever the file says.
-fn renumbered(tokenizer: &Tokenizer, declared: &[Declared]) -> Option<String> {
+fn renumbered(tokenizer: &Tokenizer, declared: &[(u32, String)]) -> Option<String> {
     let differing: Vec<(u32, u32)> = declared
         .iter()
-        .filter_map(|token| Some((token.id, tokenizer.token_to_id(&token.content)?)))
+        .filter_map(|(id, content)| Some((*id, tokenizer.token_to_id(content)?)))
         .filter(|(declared, given)| declared != given)
         .collect();
     let (declared, given) = differing.first()?;
@@ -260,14 +331,22 @@ fn renumbered(tokenizer: &Tokenizer, declared: &[Declared]) -> Option<String> {
 /// Under the policy "text" the crate does not look for special tokens, but a model whose own vocabulary has them as
 /// entries (Unigram above all) can still arrive at one from plain text.
 fn special_tokens_from_plain_text(tokenizer: &Tokenizer) -> Option<String> {
+    // Its id says that the text is unknown, whatever the text.
+    let unknown = match tokenizer.get_model() {
+        ModelWrapper::BPE(model) => model.unk_token.as_deref(),
+        ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
+        ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
+        ModelWrapper::Unigram(_) => None,
+    };
     let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
-    let reached = added
-        .iter()
-        .filter(|(_, token)| token.special)
+    let special = added.iter().filter(|(_, token)| token.special && Some(token.content.as_str()) != unknown);
+    let reached = special
         .filter(|(id, token)| {
-            let encoding =
-                catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(token.content.as_str(), false)));
-            matches!(encoding, Ok(Ok(encoding)) if encoding.get_ids().contains(id))
+            let encoding = catch_unwind(AssertUnwindSafe(|| tokenizer.encode(token.content.as_str(), false)));
+            let Ok(Ok(encoding)) = encoding else { return false };
+            // Padding, which may have been asked for, stands for no text.
+            let mut tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+            tokens.any(|(found, (begin, end))| found == *id && begin < end)
         })
         .count();
     (reached > 0).then(|| {
@@ -392,4 +471,74 @@ fn without_content(message: &str) -> String {
     cleaned.push_str(head);
     cleaned.push_str(tail);
     cleaned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{File, assemble, without_content};
+
+    /// Two readers, one tokenizer: everything that the crate can write out is the same, merges and added tokens included.
+    #[test]
+    fn reading_lean_is_reading_whole() {
+        let parts = r###""version":"1.0","truncation":{"direction":"Right","max_length":5,"strategy":"LongestFirst","stride":0},
+            "padding":{"strategy":"BatchLongest","direction":"Right","pad_to_multiple_of":null,"pad_id":1,"pad_type_id":0,
+            "pad_token":"b"},"added_tokens":[{"id":9,"content":"<x>","single_word":true,"lstrip":false,"rstrip":true,
+            "normalized":true,"special":true},{"id":0,"content":"a","single_word":false,"lstrip":true,"rstrip":false,
+            "normalized":false,"special":false}],"normalizer":{"type":"Lowercase"},"pre_tokenizer":{"type":"Whitespace"},
+            "post_processor":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":false,"use_regex":true},
+            "decoder":{"type":"ByteFallback"}"###;
+        for model in [
+            r#"{"type":"BPE","dropout":0.25,"unk_token":"b","continuing_subword_prefix":"","end_of_word_suffix":"",
+                "fuse_unk":true,"byte_fallback":true,"ignore_merges":true,
+                "vocab":{"a":0,"b":1,"ab":2,"\u0061b\u00e9":7,"\u00e9":3},"merges":["a b","ab é","a b"]}"#,
+            r#"{"vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]],"type":"BPE"}"#,
+            r#"{"type":"BPE","vocab":{"a":0,"b":1,"a":5},"merges":[]}"#,
+            r#"{"type":"Unigram","unk_id":0,"vocab":[["b",0.0],["a",-1.25],["ab",-2e0]],"byte_fallback":true}"#,
+            r#"{"type":"Unigram","unk_id":null,"vocab":[["b",0]]}"#,
+        ] {
+            let file = format!("{{\"model\":{model},{parts}}}");
+            let split: File<'_> =
+                serde_json::from_str(&file).unwrap_or_else(|error| panic!("{error}: {file}"));
+            let lean = assemble(split).expect("a model that is read lean").unwrap();
+            let whole =
+                tokenizers::Tokenizer::from_bytes(&file).unwrap_or_else(|error| panic!("{error}: {file}"));
+            assert_eq!(lean.to_string(true).unwrap(), whole.to_string(true).unwrap());
+            assert_eq!(lean.get_model(), whole.get_model());
+        }
+        for model in
+            [r#"{"vocab":{"a":0},"merges":[]}"#, r#"{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}"#]
+        {
+            let file = format!("{{\"model\":{model},{parts}}}");
+            let split: File<'_> = serde_json::from_str(&file).unwrap();
+            assert!(assemble(split).is_none(), "left to the crate: {model}");
+        }
+        let unknown = format!(
+            "{{\"model\":{{\"type\":\"BPE\",\"vocab\":{{}},\"merges\":[]}},\"unknown\":[1],{parts}}}"
+        );
+        assert!(serde_json::from_str::<File<'_>>(&unknown).is_err());
+        assert!(tokenizers::Tokenizer::from_bytes(&unknown).is_err());
+    }
+
+    #[test]
+    fn messages_lose_what_they_quote() {
+        for (message, expected) in [
+            ("expected value at line 1 column 1", "expected value at line 1 column 1"),
+            ("missing field `type` at line 3", "missing field `type` at line 3"),
+            (
+                "invalid type: string \"secret\", expected u32 at line 1",
+                "invalid type: string …, expected u32 at line 1",
+            ),
+            (
+                "unknown variant `secret`, expected one of `A`, `B`",
+                "unknown variant …, expected one of `A`, `B`",
+            ),
+            ("invalid type: string \"a, expected b\", expected c", "invalid type: string …, expected c"),
+            ("Token `sec`ret` out of vocabulary", "Token … out of vocabulary"),
+            ("Token `x, expected secret` out of vocabulary", "Token … out of vocabulary"),
+            ("Unknown tokenizer version 'secret'", "Unknown tokenizer version …"),
+            ("open \"secret", "open …"),
+        ] {
+            assert_eq!(without_content(message), expected);
+        }
+    }
 }

@@ -347,20 +347,20 @@ fn build(ranks: &Ranks, pattern: &str) -> Result<Tokenizer, Error> {
     Ok(tokenizer)
 }
 
-/// The merge that makes each entry, by ascending rank: the two entries that are left when the entry's own bytes are
-/// merged with the entries of lower rank only. Entries that end as anything but two have none.
+/// The merge that makes each entry, by ascending rank: the last two parts when the entry's own bytes are encoded. Entries
+/// that no merge reaches have none.
 ///
 /// Why one split is enough, where tiktoken would take any: let an entry T appear somewhere in a text. Up to that moment
 /// no merge crossed T's borders, so the merges inside happened in the order of their ranks among themselves, leftmost
-/// first, whatever happened outside: exactly as when T's bytes stand alone, all of them of lower rank than T. So the
-/// last two parts are always the same two. With every split there would be about four times as many merges.
-/// Held by the test `one_split_is_enough`.
+/// first, whatever happened outside: exactly as when T's bytes stand alone. So the last two parts are always the same two.
+/// They may have a higher rank than T: files have such entries, so it would be wrong to stop at T's own rank. With every
+/// split there would be several times as many merges. Held by the test `one_split_is_enough`.
 fn merges(ranks: &Ranks) -> impl Iterator<Item = (&[u8], &[u8])> {
     let by_bytes: HashMap<&[u8], u32> = ranks.iter().map(|(rank, entry)| (entry, rank)).collect();
     let mut ends = Vec::new();
     let mut joined = Vec::new();
-    ranks.iter().filter_map(move |(rank, entry)| {
-        let split = last_split(entry, rank, &by_bytes, &mut ends, &mut joined)?;
+    ranks.iter().filter_map(move |(_, entry)| {
+        let split = last_split(entry, &by_bytes, &mut ends, &mut joined)?;
         Some(entry.split_at(split))
     })
 }
@@ -368,25 +368,24 @@ fn merges(ranks: &Ranks) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// Where the last merge joins `entry`, by tiktoken's algorithm; `ends` and `joined` are scratch space.
 fn last_split(
     entry: &[u8],
-    limit: u32,
     ranks: &HashMap<&[u8], u32>,
     ends: &mut Vec<usize>,
     joined: &mut Vec<u32>,
 ) -> Option<usize> {
     const NONE: u32 = u32::MAX;
-    // Part i ends at ends[i]; joined[i] is the rank of parts i and i + 1 together, NONE from the limit on.
-    let rank_of = |begin: usize, end: usize| {
-        ranks.get(&entry[begin..end]).copied().filter(|r| *r < limit).unwrap_or(NONE)
-    };
+    // Part i ends at ends[i]; joined[i] is the rank of parts i and i + 1 together.
+    let rank_of = |begin: usize, end: usize| ranks.get(&entry[begin..end]).copied().unwrap_or(NONE);
     ends.clear();
     ends.extend(1..=entry.len());
     joined.clear();
     joined.extend((0..entry.len().saturating_sub(1)).map(|at| rank_of(at, at + 2)));
+    let mut split = None;
     // min_by_key takes the first of equals: the leftmost.
     while let Some((at, rank)) = joined.iter().copied().enumerate().min_by_key(|(_, rank)| *rank) {
         if rank == NONE {
-            break;
+            return None;
         }
+        split = Some(ends[at]);
         ends.remove(at);
         joined.remove(at);
         let begin_of = |part: usize, ends: &[usize]| if part == 0 { 0 } else { ends[part - 1] };
@@ -397,7 +396,7 @@ fn last_split(
             joined[at - 1] = rank_of(begin_of(at - 1, ends), ends[at]);
         }
     }
-    (ends.len() == 2).then(|| ends[0])
+    split
 }
 
 /// GPT-2's characters for the 256 bytes: printable ones stand for themselves, the others are numbered from U+0100 on.
@@ -415,4 +414,238 @@ fn byte_alphabet() -> [char; 256] {
 
 fn spelled(bytes: &[u8], alphabet: &[char; 256]) -> String {
     bytes.iter().map(|byte| alphabet[usize::from(*byte)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Format;
+
+    /// Rank files are made up here: the 256 bytes, then entries that are two earlier ones joined, or (`odd`) any bytes,
+    /// which no merge may reach.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self, limit: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % limit as u64) as usize
+        }
+
+        fn ranks(&mut self, entries: usize, odd: bool) -> Vec<Vec<u8>> {
+            // Few letters, so that entries overlap and compete.
+            let mut ranks: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+            let alphabet = b"ab c";
+            let mut pool: Vec<Vec<u8>> = alphabet.iter().map(|byte| vec![*byte]).collect();
+            while ranks.len() < 256 + entries {
+                let mut entry = pool[self.next(pool.len())].clone();
+                if odd && self.next(5) == 0 {
+                    entry.extend((0..self.next(6)).map(|_| alphabet[self.next(alphabet.len())]));
+                } else {
+                    entry.extend_from_slice(&pool[self.next(pool.len())].clone());
+                }
+                if entry.len() <= 12 && !ranks.contains(&entry) {
+                    ranks.push(entry.clone());
+                    pool.push(entry);
+                }
+            }
+            ranks
+        }
+
+        fn text(&mut self, length: usize) -> String {
+            (0..length).map(|_| ['a', 'b', 'b', ' ', 'c', 'é'][self.next(6)]).collect()
+        }
+    }
+
+    fn seed() -> u64 {
+        let seed = std::env::var("QUERN_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed
+            .unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64 | 1));
+        println!("to repeat: QUERN_SEED={seed} cargo test --release -p quern-engine tiktoken");
+        seed
+    }
+
+    fn file(ranks: &[Vec<u8>]) -> Vec<u8> {
+        let lines =
+            ranks.iter().enumerate().map(|(rank, entry)| format!("{} {rank}\n", BASE64.encode(entry)));
+        lines.collect::<String>().into_bytes()
+    }
+
+    fn options(special: &[(&str, u32)]) -> Options {
+        Options {
+            pattern: Some(r" ?[^\s]+|\s+".into()),
+            special_tokens: special.iter().map(|(text, id)| (text.to_string(), *id)).collect(),
+            ..Options::new(Format::Tiktoken)
+        }
+    }
+
+    fn load(file: &[u8], options: &Options) -> Result<Tiktoken, Error> {
+        Tiktoken::load(file, options, &mut Vec::new())
+    }
+
+    fn ids(tokenizer: &dyn Engine, text: &str) -> Vec<u32> {
+        let mut ids = vec![0; 2 * text.len() + 8];
+        let count = tokenizer.encode(text, false, &mut ids).unwrap();
+        ids.truncate(count);
+        ids
+    }
+
+    /// tiktoken's algorithm as its documentation tells it: join the neighbours whose bytes have the lowest rank, the
+    /// leftmost of equals, until no neighbours have one.
+    fn naive(piece: &[u8], ranks: &[Vec<u8>]) -> Vec<u32> {
+        let rank = |bytes: &[u8]| ranks.iter().position(|entry| entry == bytes);
+        if let Some(whole) = rank(piece) {
+            return vec![whole as u32];
+        }
+        let mut parts: Vec<Vec<u8>> = piece.iter().map(|byte| vec![*byte]).collect();
+        loop {
+            let joined =
+                parts.windows(2).enumerate().filter_map(|(at, pair)| Some((rank(&pair.concat())?, at)));
+            let Some((_, at)) = joined.min() else { break };
+            let right = parts.remove(at + 1);
+            parts[at].extend(right);
+        }
+        parts.iter().map(|part| rank(part).unwrap() as u32).collect()
+    }
+
+    #[test]
+    fn one_split_is_enough() {
+        let mut random = Random(seed());
+        for round in 0..12 {
+            let entries = 40 + 20 * round;
+            let list = random.ranks(entries, round % 2 == 1);
+            let tokenizer = load(&file(&list), &options(&[])).unwrap();
+            let ranks = Ranks::parse(&file(&list)).unwrap();
+            let merged = merges(&ranks).count();
+            assert!(merged <= entries);
+            assert!(round % 2 == 1 || merged > 0);
+            for _ in 0..40 {
+                // One pre-token: no white space.
+                let length = 1 + random.next(60);
+                let text = random.text(length).replace(' ', "b");
+                assert_eq!(ids(&tokenizer, &text), naive(text.as_bytes(), &list), "{text:?} with {list:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn decode_gives_the_bytes_back() {
+        let mut random = Random(seed());
+        let list = random.ranks(100, false);
+        let tokenizer = load(&file(&list), &options(&[("<|end|>", 9000)])).unwrap();
+        for _ in 0..50 {
+            let text = random.text(200);
+            assert_eq!(tokenizer.decode(&ids(&tokenizer, &text), false).unwrap(), text.as_bytes());
+        }
+        // Part of a character is just its bytes.
+        assert_eq!(tokenizer.decode(&[0xC3], false).unwrap(), b"\xC3");
+        assert_eq!(tokenizer.decode(&[97, 9000, 98], false).unwrap(), b"a<|end|>b");
+        assert_eq!(tokenizer.decode(&[97, 9000, 98], true).unwrap(), b"ab");
+        let error = tokenizer.decode(&[97, 8999], false).unwrap_err();
+        assert_eq!((error.kind, error.position), (Kind::UnknownId, Some(1)));
+    }
+
+    #[test]
+    fn special_tokens_follow_the_policy_with_the_ids_given() {
+        let list: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        let special = [("<|a|>", 300), ("<|a|>b", 7000), ("<|c|>", 299), ("é é", 2_000_000_000)];
+        let mut options = options(&special);
+        let text = "x<|a|><|a|>bé é<|c|";
+        let plain = load(&file(&list), &options).unwrap();
+        assert_eq!(ids(&plain, text), text.bytes().map(u32::from).collect::<Vec<_>>());
+
+        options.special_tokens_in_text = SpecialTokensInText::Token;
+        let token = load(&file(&list), &options).unwrap();
+        let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
+        let expected = [bytes("x"), vec![300, 7000, 2_000_000_000], bytes("<|c|")].concat();
+        assert_eq!(ids(&token, text), expected);
+        let mut found = vec![0; 20];
+        let mut spans = vec![[0, 0]; 20];
+        let count = token.encode_with_offsets(text, false, &mut found, &mut spans).unwrap();
+        assert_eq!(found[..count], expected);
+        assert_eq!(spans[..5], [[0, 1], [1, 6], [6, 12], [12, 17], [17, 18]]);
+        assert_eq!(token.encode(text, false, &mut []), Ok(expected.len()));
+        for room in 0..expected.len() {
+            let mut some = vec![u32::MAX; room];
+            assert_eq!(token.encode(text, false, &mut some), Ok(expected.len()));
+            assert_eq!(some, expected[..room]);
+        }
+        assert_eq!(token.token_id("<|a|>b".as_bytes()), Some(7000));
+        assert_eq!(token.token_id(b"\xFF"), Some(255));
+        assert_eq!(token.token_id(b"ab"), None);
+
+        options.special_tokens_in_text = SpecialTokensInText::Error;
+        let error = load(&file(&list), &options).unwrap();
+        let refused = error.encode(text, false, &mut []).unwrap_err();
+        assert_eq!((refused.kind, refused.position), (Kind::SpecialToken, Some(1)));
+        assert!(error.encode("<|a|", false, &mut []).is_ok());
+    }
+
+    #[test]
+    fn refuses_bad_files_with_the_line() {
+        let good: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        let with = |line: &str| [file(&good), line.as_bytes().to_vec()].concat();
+        for (bad, part) in [
+            (b"".to_vec(), "has no lines"),
+            (b"\n\r\n".to_vec(), "has no lines"),
+            (b"\x1f\x8b\x08\x00".to_vec(), "line 1 of the tiktoken file does not have two fields"),
+            (file(&good[..255]), "no token for the single byte 0xff"),
+            (with("YWI="), "line 257 of the tiktoken file does not have two fields"),
+            (with("YWI= 256 x"), "line 257 of the tiktoken file does not have two fields"),
+            (with("YW*= 256"), "line 257 of the tiktoken file has invalid base64"),
+            (with("YWI= -1"), "line 257 of the tiktoken file has a rank"),
+            (with("YWI= 2147483648"), "line 257 of the tiktoken file has a rank"),
+            (with("YWI= 255"), "has rank 255 twice"),
+            (with("YQ== 256"), "has the token of rank 256 twice"),
+            (with(&format!("{} 256", BASE64.encode([b'a'; 1025]))), "has a token of 1025 bytes"),
+        ] {
+            let error = load(&bad, &options(&[])).err().unwrap();
+            assert_eq!(error.kind, Kind::Unsupported);
+            assert!(error.message.contains(part), "{part}: {}", error.message);
+        }
+        assert!(load(&with("YWI= 256\r\n\r\n"), &options(&[])).is_ok());
+        assert!(load(&with("YWI= 2147483647\n"), &options(&[])).is_ok(), "ranks may have gaps");
+    }
+
+    #[test]
+    fn refuses_bad_special_tokens_and_patterns() {
+        let list: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        for (special, part) in [
+            (vec![("", 300)], "is empty"),
+            (vec![("<a>", 255)], "also the rank of a token"),
+            (vec![("<a>", 300), ("<b>", 300)], "the id of another special token"),
+            (vec![("<a>", u32::MAX)], "above 2147483647"),
+        ] {
+            let error = load(&file(&list), &options(&special)).err().unwrap();
+            assert_eq!(error.kind, Kind::InvalidArgument);
+            assert!(error.message.contains(part), "{}", error.message);
+        }
+        for pattern in [r"\p{NoSuchClass}+", r"(?m)a", "("] {
+            let options = Options { pattern: Some(pattern.into()), ..options(&[]) };
+            let error = load(&file(&list), &options).err().unwrap();
+            assert_eq!(error.kind, Kind::Unsupported);
+            assert!(error.message.contains("the option \"pattern\" can't be used"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn possessive_intervals_are_possessive() {
+        let list: Vec<Vec<u8>> = (0..=255)
+            .map(|byte| vec![byte])
+            .chain([b"123".to_vec(), b"12".to_vec(), b"1234".to_vec()])
+            .collect();
+        let mut options = options(&[]);
+        options.pattern = Some(r"\p{N}{1,3}+|[^\p{N}]+".into());
+        let tokenizer = load(&file(&list), &options).unwrap();
+        assert_eq!(ids(&tokenizer, "1234"), [256, u32::from(b'4')]);
+    }
+
+    #[test]
+    fn text_that_the_pattern_leaves_out_is_kept() {
+        let list: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        let options = Options { pattern: Some("a+".into()), ..options(&[]) };
+        let tokenizer = load(&file(&list), &options).unwrap();
+        assert_eq!(ids(&tokenizer, "xaay"), [120, 97, 97, 121]);
+    }
 }
