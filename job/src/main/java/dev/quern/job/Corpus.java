@@ -241,6 +241,9 @@ record Corpus(
           csv.put("header", "true");
           csv.put("multiLine", "true");
           csv.put("escape", "\"");
+          // By default Spark drops NUL characters, and takes a quoted empty text for NULL.
+          csv.put("charToEscapeQuoteEscaping", "\"");
+          csv.put("nullValue", "\u0001NULL\u0001");
           csv.putAll(options.inputOptions());
           StructType names = session.read().options(csv).csv(uris()).schema();
           return reader

@@ -36,7 +36,7 @@ final class JobSession implements AutoCloseable {
           "The quick brown fox jumps over the lazy dog.",
           "Größe, naïve, 東京, Москва 👩‍👩‍👧",
           "def f(x):\n    return x ** 2\n",
-          "one <|endoftext|> two",
+          "one <|endoftext|> \"two\"",
           "a\r\nb\tc\u0000d",
           "word ".repeat(2000));
 

@@ -74,18 +74,22 @@ class TokenizeJobTest {
 
   @ParameterizedTest
   @ValueSource(strings = {"parquet", "orc", "json", "csv"})
-  void everyInputFormatGivesTheIdsOfTheTokenizer(String format) {
+  void everyInputFormatGivesTheIdsOfTheTokenizer(String format) throws IOException {
     String in = folder.resolve("in").toString();
-    job.documents(JobSession.TEXTS)
-        .repartition(2)
-        .write()
-        .format(format)
-        .option("header", "true")
-        .option("escape", "\"")
-        .option("emptyValue", "\"\"")
-        .option("ignoreLeadingWhiteSpace", "false")
-        .option("ignoreTrailingWhiteSpace", "false")
-        .save(in);
+    if (format.equals("csv")) {
+      // As RFC 4180 has it: Spark's own writer trims.
+      StringBuilder csv = new StringBuilder("id,text\n");
+      for (int i = 0; i < JobSession.TEXTS.size(); i++) {
+        csv.append(i)
+            .append(",\"")
+            .append(JobSession.TEXTS.get(i).replace("\"", "\"\""))
+            .append("\"\n");
+      }
+      in += ".csv";
+      Files.writeString(Path.of(in), csv);
+    } else {
+      job.documents(JobSession.TEXTS).repartition(2).write().format(format).save(in);
+    }
     TokenizeResult result = job.run("--input", in, "--output", out(), "--keep", "id");
     assertThat(job.read(out())).isEqualTo(job.expected());
     assertThat(result.documents()).isEqualTo(JobSession.TEXTS.size());
