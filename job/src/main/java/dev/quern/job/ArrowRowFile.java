@@ -94,9 +94,11 @@ final class ArrowRowFile implements RowFile {
                   Channels.newChannel(out),
                   Map.of(),
                   IpcOption.DEFAULT,
-                  codec == CodecType.NO_COMPRESSION
-                      ? NoCompressionCodec.Factory.INSTANCE
-                      : Compression.factory(),
+                  switch (codec) {
+                    case ZSTD -> Compression.factory();
+                    case LZ4_FRAME -> new ArrowLz4();
+                    default -> NoCompressionCodec.Factory.INSTANCE;
+                  },
                   codec));
       writer.start();
     } catch (IOException | RuntimeException e) {
@@ -105,7 +107,7 @@ final class ArrowRowFile implements RowFile {
     }
   }
 
-  /** Apart, so that a Spark without arrow-compression (4.0) can write files without compression. */
+  /** Apart, so that a Spark without arrow-compression (4.0) can write files without zstd. */
   private static final class Compression {
     static org.apache.arrow.vector.compression.CompressionCodec.Factory factory() {
       return CommonsCompressionFactory.INSTANCE;

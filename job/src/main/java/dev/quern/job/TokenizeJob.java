@@ -44,7 +44,7 @@ public final class TokenizeJob {
           "parquet/lz4", 0.42,
           "parquet/none", 0.53,
           "arrow/zstd", 0.33,
-          "arrow/lz4", 0.60,
+          "arrow/lz4", 0.45,
           "arrow/none", 1.07);
 
   private static final long SMALLEST_SPLIT = 1L << 20;
@@ -192,7 +192,7 @@ public final class TokenizeJob {
 
   private void checkCompression() {
     if (options.format() == TokenizeOptions.OutputFormat.ARROW
-        && !options.compression().equals("none")) {
+        && options.compression().equals("zstd")) {
       try {
         Class.forName("org.apache.arrow.compression.CommonsCompressionFactory");
       } catch (ClassNotFoundException e) {
@@ -201,7 +201,7 @@ public final class TokenizeJob {
                 + options.compression()
                 + ": Spark "
                 + session.version()
-                + " comes without arrow-compression; use --compression none, or add the jar"
+                + " comes without arrow-compression; use --compression lz4 or none, or add the jar"
                 + " org.apache.arrow:arrow-compression to the job (--packages)",
             e);
       }
