@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import javax.tools.ToolProvider;
@@ -44,7 +45,11 @@ class LibraryLoadingTest {
     for (Object argument : arguments) {
       command.add(argument.toString());
     }
-    return new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    Process process =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    // A child that hangs must fail its test, not stop the build.
+    CompletableFuture.delayedExecutor(5, TimeUnit.MINUTES).execute(process::destroyForcibly);
+    return process;
   }
 
   /** What the child reported; "jna" may occur several times and is joined. */
@@ -100,6 +105,14 @@ class LibraryLoadingTest {
       assertThat(mimalloc).containsEntry("allocator", "mimalloc").containsEntry("bytes", "true");
     } else {
       assertThat(mimalloc.get("message")).contains("mimalloc", "spark.quern.allocator");
+    }
+  }
+
+  /** mimalloc's heap of the thread that opens the library must outlive it. */
+  @Test
+  void theThreadThatLoadsMayEnd() throws Exception {
+    for (String allocator : List.of("SYSTEM", "AUTO")) {
+      assertThat(run(allocator, folder, "-", "threads")).containsEntry("ended", "true");
     }
   }
 

@@ -15,12 +15,18 @@ import java.util.stream.Stream;
  * as lines of {@code name=value}.
  *
  * <p>Arguments: allocator, directory, library ("-" for none), and what to do then: nothing, wait
- * (until its input ends), again (load with other options), loaders (load in a second class loader).
+ * (until its input ends), again (load with other options), loaders (load in a second class loader),
+ * threads (load on a thread that ends, then use it from others).
  */
 final class LoadingChild {
   private LoadingChild() {}
 
   public static void main(String[] arguments) throws Exception {
+    if (arguments.length > 3 && arguments[3].equals("threads")) {
+      onThreadsThatEnd(
+          new LibraryOptions(Allocator.valueOf(arguments[0]), null, path(arguments[1])));
+      return;
+    }
     try {
       QuernLibrary.load(
           new LibraryOptions(
@@ -39,6 +45,29 @@ final class LoadingChild {
       System.out.println("reason=" + e.reason());
       System.out.println("message=" + e.getMessage().replace('\n', ' '));
     }
+  }
+
+  /**
+   * As the task threads of an executor: each ends before the next starts, the loading one first.
+   */
+  private static void onThreadsThatEnd(LibraryOptions options) throws InterruptedException {
+    run(() -> QuernLibrary.load(options));
+    for (int thread = 0; thread < 20; thread++) {
+      run(
+          () -> {
+            try (NativeTokenizer tokenizer = Goldens.load("wordlevel")) {
+              tokenizer.encode("hello world");
+            }
+          });
+    }
+    System.out.println("ended=true");
+  }
+
+  private static void run(Runnable work) throws InterruptedException {
+    Thread thread = new Thread(work);
+    thread.start();
+    thread.join();
+    Thread.sleep(20); // so that the system has the thread's memory back, for the next one
   }
 
   private static Path path(String argument) {
