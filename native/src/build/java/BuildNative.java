@@ -121,15 +121,15 @@ public final class BuildNative {
         .forEach(targets::add);
     List<String> packed = new ArrayList<>();
     Set<Path> made = new TreeSet<>();
-    String inputs = inputs(targets);
-    Path stamp = Path.of(System.getProperty("classes")).resolveSibling("native-build.stamp");
-    if (Files.exists(stamp) && Files.readString(stamp).equals(inputs + outputs(root))) {
-      return;
-    }
     // All checks first: a missing cross compiler must not cost the minutes of another target.
     Map<String, Map<String, String>> settings = new LinkedHashMap<>();
     for (String target : targets) {
       settings.put(target, toolchain(target));
+    }
+    String inputs = inputs(targets);
+    Path stamp = Path.of(System.getProperty("classes")).resolveSibling("native-build.stamp");
+    if (Files.exists(stamp) && Files.readString(stamp).equals(inputs + outputs(root))) {
+      return;
     }
     for (String target : targets) {
       List<String> allocators =

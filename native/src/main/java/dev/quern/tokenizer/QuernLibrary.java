@@ -103,6 +103,12 @@ public final class QuernLibrary {
   /** Where class loaders of one JVM tell each other what is loaded: options, newline, file. */
   private static final String LOADED_PROPERTY = "quern.library.loaded";
 
+  /**
+   * One lock for all class loaders of the JVM: equal string constants are one object. (The system
+   * properties would be one too, but JNA writes to them on the thread that opens the library.)
+   */
+  private static final String JVM_LOCK = "dev.quern.tokenizer.QuernLibrary: loading";
+
   private static volatile String file;
 
   private QuernLibrary() {}
@@ -114,8 +120,7 @@ public final class QuernLibrary {
    *     is loaded already
    */
   public static void load(LibraryOptions options) {
-    // The lock is the JVM's, not the class loader's.
-    synchronized (System.getProperties()) {
+    synchronized (JVM_LOCK) {
       String[] loaded = System.getProperty(LOADED_PROPERTY, "").split("\n", 2);
       if (loaded.length == 2 && !loaded[0].equals(options.toString())) {
         throw new TokenizerException(
@@ -138,7 +143,7 @@ public final class QuernLibrary {
   /** Loads with default options unless any were loaded already. */
   static void ensureLoaded() {
     if (file == null) {
-      synchronized (System.getProperties()) {
+      synchronized (JVM_LOCK) {
         String[] loaded = System.getProperty(LOADED_PROPERTY, "").split("\n", 2);
         if (loaded.length == 2) {
           file = share(Path.of(loaded[1]));
