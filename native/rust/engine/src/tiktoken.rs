@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use ahash::AHashMap;
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -356,7 +357,7 @@ fn build(ranks: &Ranks, pattern: &str) -> Result<Tokenizer, Error> {
 /// They may have a higher rank than T: files have such entries, so it would be wrong to stop at T's own rank. With every
 /// split there would be several times as many merges. Held by the test `one_split_is_enough`.
 fn merges(ranks: &Ranks) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let by_bytes: HashMap<&[u8], u32> = ranks.iter().map(|(rank, entry)| (entry, rank)).collect();
+    let by_bytes: AHashMap<&[u8], u32> = ranks.iter().map(|(rank, entry)| (entry, rank)).collect();
     let mut ends = Vec::new();
     let mut joined = Vec::new();
     ranks.iter().filter_map(move |(_, entry)| {
@@ -368,7 +369,7 @@ fn merges(ranks: &Ranks) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// Where the last merge joins `entry`, by tiktoken's algorithm; `ends` and `joined` are scratch space.
 fn last_split(
     entry: &[u8],
-    ranks: &HashMap<&[u8], u32>,
+    ranks: &AHashMap<&[u8], u32>,
     ends: &mut Vec<usize>,
     joined: &mut Vec<u32>,
 ) -> Option<usize> {
