@@ -463,7 +463,7 @@ mod tests {
         let seed = std::env::var("QUERN_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = seed
             .unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64 | 1));
-        println!("to repeat: QUERN_SEED={seed} cargo test --release -p quern-engine tiktoken");
+        println!("to repeat: QUERN_SEED={seed} cargo test -p quern-engine tiktoken");
         seed
     }
 

@@ -34,7 +34,7 @@ impl Random {
         let seed = std::env::var("QUERN_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = seed
             .unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64 | 1));
-        println!("to repeat: QUERN_SEED={seed} cargo test --release -p quern-engine --test judge {test}");
+        println!("to repeat: QUERN_SEED={seed} cargo test -p quern-engine --test judge {test}");
         Random(seed)
     }
 

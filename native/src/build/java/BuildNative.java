@@ -60,7 +60,7 @@ public final class BuildNative {
       BuildNative build = new BuildNative();
       switch (arguments[0]) {
         case "build" -> build.build();
-        case "test" -> build.cargo(List.of("test", "--release", "--locked"), Map.of());
+        case "test" -> build.test();
         case "lint" -> build.lint();
         default -> throw new Failure("unknown goal " + arguments[0]);
       }
@@ -112,8 +112,34 @@ public final class BuildNative {
     environment.put("PATH", bin + File.pathSeparator + environment.get("PATH"));
   }
 
+  /** The tests that look into both builds get those just packed: they need not link them again. */
+  private void test() throws IOException, InterruptedException {
+    Path packed = root().resolve(platform(host));
+    String standard = usesMimalloc(host) ? "mimalloc" : "system";
+    cargo(
+        List.of("test", "--locked"),
+        Map.of(
+            "QUERN_LIBRARY_DEFAULT", library(packed.resolve(standard)),
+            "QUERN_LIBRARY_SYSTEM", library(packed.resolve("system"))));
+  }
+
+  private static String library(Path folder) throws IOException {
+    try (Stream<Path> files = Files.list(folder)) {
+      return files
+          .filter(file -> !file.toString().endsWith(".sha256"))
+          .findFirst()
+          .orElseThrow(() -> new Failure("no library in " + folder + ": mvn clean, then again"))
+          .toAbsolutePath()
+          .toString();
+    }
+  }
+
+  private static Path root() {
+    return Path.of(System.getProperty("classes"), "dev", "quern", "native");
+  }
+
   private void build() throws Exception {
-    Path root = Path.of(System.getProperty("classes"), "dev", "quern", "native");
+    Path root = root();
     Set<String> targets = new LinkedHashSet<>(List.of(host));
     Arrays.stream(System.getProperty("targets", "").split(","))
         .map(String::trim)
