@@ -4,18 +4,17 @@
 //! binaries depend on this crate (`use quern_allocator as _;`, or the linker leaves it out).
 //!
 //! **Why an allocator at all.** Hugging Face's tokenizer, which serves as the reference engine, makes dozens of small
-//! allocations for every encoding, and the GNU C library's malloc is then 46 % of its CPU time (one thread, GPT-2,
-//! 6.5 MB of English prose, a 2-core x86_64 machine). Under mimalloc the same run is 1.35 times as fast at one thread
-//! and 1.23 times at two.
+//! allocations for every encoding, so the allocator decides its speed. The experiment this follows (Hugging Face
+//! tokenizers, pull request 2073) reports 35 to 56 % more throughput under mimalloc at one thread, on three machines, and
+//! 9 to 97 % at all threads.
 //!
-//! **What it costs.** The authors of the experiment (Hugging Face tokenizers, pull request 2073) report a resident
-//! memory of 2.97 times the system allocator's at one thread and 2.83 times at 88 threads, after 50 calls. On the
-//! 2-core machine above the ratio was 0.96 and 0.90 after 20 passes; what it does cost there comes mostly from
-//! transparent huge pages, which the feature `no_thp` leaves out. Which of the two holds for your corpus is what the
-//! record of a run shows: both builds are packaged, and every executor reports its memory against its throughput.
+//! **What it costs.** The same experiment reports a resident memory of 2.97 times the system allocator's at one thread and
+//! 2.83 times at 88 threads, after 50 calls. Part of that are transparent huge pages, which the feature `no_thp` leaves
+//! out. What holds for your corpus is what the record of a run shows: both builds are packaged, and every executor reports
+//! its memory against its throughput.
 //!
-//! **Why these targets.** x86_64 and aarch64 Linux with the GNU C library, and macOS on Apple silicon, are where
-//! mimalloc has been built, tested and measured for this use. Elsewhere it is known to be trouble: older cross compilers
+//! **Why these targets.** x86_64 and aarch64 Linux with the GNU C library, and macOS on Apple silicon, are those of the
+//! experiment. Quern's own tests have run on the first. Elsewhere mimalloc is known to be trouble: older cross compilers
 //! reject a warning flag of its build (s390x, ppc64le, armv7, riscv64, 32-bit x86), and with MSVC its C run-time clashes
 //! with that of the tokenizers crate. There nothing is pulled in, and the system allocator serves.
 //!

@@ -39,7 +39,7 @@ final class Record {
     environment.put("machine", machine());
     environment.put("cpu", cpu());
     environment.put(
-        "java", System.getProperty("java.vendor.version", "") + " " + Runtime.version());
+        "java", (System.getProperty("java.vendor.version", "") + " " + Runtime.version()).strip());
     double load = ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage();
     environment.put("load_average_before", load < 0 ? null : rounded(load, 2));
     if (note != null) {

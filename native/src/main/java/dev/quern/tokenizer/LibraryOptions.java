@@ -17,7 +17,7 @@ public record LibraryOptions(Allocator allocator, Path library, Path directory) 
 
   /** The memory allocator inside the native library. Configuration key spark.quern.allocator. */
   public enum Allocator {
-    /** mimalloc where it is packed (the platforms it is tested on), else the system's. */
+    /** mimalloc where a build with it is packed, else the system's. */
     AUTO,
     MIMALLOC,
     SYSTEM

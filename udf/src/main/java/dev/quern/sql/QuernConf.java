@@ -234,8 +234,8 @@ public final class QuernConf {
           PREFIX + "allocator",
           Scope.APPLICATION,
           "auto",
-          "Memory allocator inside the native library: mimalloc, system, or auto (mimalloc on the"
-              + " platforms it is tested on). It trades resident memory against throughput; a JVM"
+          "Memory allocator inside the native library: mimalloc, system, or auto (mimalloc on"
+              + " x86_64 and aarch64 Linux with glibc and on Apple silicon). It trades resident memory against throughput; a JVM"
               + " has one. An explicit choice that the platform can't meet is an error.",
           text -> constant(Allocator.class, text));
 

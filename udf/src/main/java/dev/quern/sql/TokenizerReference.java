@@ -139,7 +139,9 @@ public final class TokenizerReference implements Serializable {
           tokenizer.engine(),
           tokenizer.engineReason(),
           QuernLibrary.allocator());
-      tokenizer.notices().forEach(notice -> LOG.warn("Tokenizer {}: {}", name, notice));
+      if (!tokenizer.notices().isEmpty()) {
+        LOG.warn("Tokenizer {}: {}", name, String.join("; ", tokenizer.notices()));
+      }
       return tokenizer;
     }
   }

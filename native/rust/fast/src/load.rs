@@ -1,0 +1,488 @@
+//! Reads tokenizer.json and .tiktoken files part by part; a part that is not recognised is named.
+use crate::Unsupported;
+use crate::bpe::{Index, Token, Vocabulary};
+use crate::pretoken::{self, Pattern};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// A tokenizer, taken apart.
+pub struct Parts {
+    pub vocabulary: Vocabulary,
+    pub index: Index,
+    pub pattern: Pattern,
+    pub nfc: bool,
+    pub prefix_space: bool,
+    pub added: Vec<Added>,
+    /// Ids before and after a text when special tokens are asked for.
+    pub template: (Vec<u32>, Vec<u32>),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Added {
+    pub id: u32,
+    pub content: String,
+    #[serde(default)]
+    pub single_word: bool,
+    #[serde(default)]
+    pub lstrip: bool,
+    #[serde(default)]
+    pub rstrip: bool,
+    #[serde(default)]
+    pub normalized: bool,
+    #[serde(default)]
+    pub special: bool,
+}
+
+#[derive(Deserialize)]
+struct File<'a> {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    #[serde(borrow, default)]
+    normalizer: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pre_tokenizer: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    post_processor: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Model<'a>,
+}
+
+#[derive(Deserialize)]
+struct Model<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(default)]
+    dropout: Option<f64>,
+    #[serde(default)]
+    unk_token: Option<String>,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    byte_fallback: Option<bool>,
+    #[serde(default)]
+    ignore_merges: Option<bool>,
+    #[serde(borrow)]
+    vocab: &'a RawValue,
+    #[serde(borrow, default)]
+    merges: Option<&'a RawValue>,
+}
+
+fn no(part: impl Into<String>) -> Unsupported {
+    Unsupported::new(part)
+}
+
+/// The bytes that GPT-2's alphabet writes as characters.
+fn byte_of(c: char) -> Option<u8> {
+    let c = c as u32;
+    Some(match c {
+        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => c as u8,
+        0x100..=0x120 => (c - 0x100) as u8,
+        0x121..=0x142 => (c - 0x121 + 0x7f) as u8,
+        0x143 => 0xad,
+        _ => return None,
+    })
+}
+
+/// Appends the bytes of a token's text; false (and nothing appended) if a character is no byte.
+fn append(out: &mut Vec<u8>, text: &str) -> bool {
+    let begin = out.len();
+    if text.bytes().all(|b| b > 0x20 && b < 0x7f) {
+        out.extend_from_slice(text.as_bytes());
+        return true;
+    }
+    for c in text.chars() {
+        match byte_of(c) {
+            Some(b) => out.push(b),
+            None => {
+                out.truncate(begin);
+                return false;
+            }
+        }
+    }
+    true
+}
+
+struct VocabVisitor<'v>(&'v mut Vocabulary, &'v mut Vec<(String, u32)>, &'v mut usize);
+
+impl<'de> serde::de::DeserializeSeed<'de> for VocabVisitor<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_map(self)
+    }
+}
+
+/// A string, borrowed where the file has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Visitor<'de> for VocabVisitor<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("an object of tokens and ids")
+    }
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some((key, id)) = map.next_entry::<Text<'de>, u32>()? {
+            *self.2 += 1;
+            let begin = self.0.bytes.len() as u32;
+            if append(&mut self.0.bytes, &key.0) {
+                self.0.tokens.push(Token { begin, len: self.0.bytes.len() as u32 - begin, id });
+            } else {
+                self.1.push((key.0.into_owned(), id));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct MergeVisitor<'v> {
+    vocabulary: &'v mut Vocabulary,
+    index: &'v Index,
+    failed: &'v mut Option<Unsupported>,
+}
+
+impl<'de> serde::de::DeserializeSeed<'de> for MergeVisitor<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_seq(self)
+    }
+}
+
+/// "a b" or ["a", "b"].
+enum Merge<'a> {
+    One(Cow<'a, str>),
+    Two(Cow<'a, str>, Cow<'a, str>),
+}
+
+impl<'de> Deserialize<'de> for Merge<'de> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Merge<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a merge: \"a b\" or [\"a\", \"b\"]")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Merge<'de>, E> {
+                Ok(Merge::One(Cow::Borrowed(v)))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Merge<'de>, E> {
+                Ok(Merge::One(Cow::Owned(v.to_owned())))
+            }
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Merge<'de>, S::Error> {
+                let missing = || serde::de::Error::custom("a merge of fewer than two tokens");
+                let a = seq.next_element::<Text<'de>>()?.ok_or_else(missing)?;
+                let b = seq.next_element::<Text<'de>>()?.ok_or_else(missing)?;
+                if seq.next_element::<Text<'de>>()?.is_some() {
+                    return Err(serde::de::Error::custom("a merge of more than two tokens"));
+                }
+                Ok(Merge::Two(a.0, b.0))
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
+impl<'de> Visitor<'de> for MergeVisitor<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a list of merges")
+    }
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<(), S::Error> {
+        let mut both = Vec::new();
+        let mut first = true;
+        while let Some(merge) = seq.next_element::<Merge<'de>>()? {
+            let (a, b) = match &merge {
+                Merge::Two(a, b) => (&**a, &**b),
+                Merge::One(line) => {
+                    if std::mem::take(&mut first) && line.starts_with("#version") {
+                        continue;
+                    }
+                    match line.split_once(' ') {
+                        Some((a, b)) if !b.contains(' ') => (a, b),
+                        _ => return Err(serde::de::Error::custom("a merge that is not two tokens")),
+                    }
+                }
+            };
+            both.clear();
+            let v = &mut *self.vocabulary;
+            let found = (|| {
+                if !append(&mut both, a) {
+                    return None;
+                }
+                let n = both.len();
+                if !append(&mut both, b) || n == 0 || n == both.len() {
+                    return None;
+                }
+                Some([
+                    self.index.get(v, &both[..n])?,
+                    self.index.get(v, &both[n..])?,
+                    self.index.get(v, &both)?,
+                ])
+            })();
+            match found {
+                Some(m) => v.merges.push(m),
+                None => {
+                    *self.failed = Some(no("a merge of tokens that are not in the vocabulary"));
+                    return Err(serde::de::Error::custom("merge"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a tokenizer.json.
+pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
+    let file: File = serde_json::from_slice(file).map_err(|e| no(format!("the file's structure ({e})")))?;
+    let m = file.model;
+    let default = |s: &Option<String>| s.as_deref().is_none_or(str::is_empty);
+    // A model without a type is taken for what fits; the reference engine may guess.
+    if m.kind.as_deref() != Some("BPE") {
+        return Err(no(format!("model {}", m.kind.as_deref().unwrap_or("without a type"))));
+    }
+    if m.dropout.is_some_and(|d| d != 0.0) {
+        return Err(no("model option dropout"));
+    }
+    if !default(&m.continuing_subword_prefix) {
+        return Err(no("model option continuing_subword_prefix"));
+    }
+    if !default(&m.end_of_word_suffix) {
+        return Err(no("model option end_of_word_suffix"));
+    }
+    if m.byte_fallback == Some(true) {
+        return Err(no("model option byte_fallback"));
+    }
+    // unk_token and fuse_unk never matter: every byte is in the vocabulary (Bpe::new checks).
+    let _ = m.unk_token;
+    let (pattern, prefix_space) = pre_tokenizer(file.pre_tokenizer)?;
+    let nfc = normalizer(file.normalizer)?;
+    let mut vocabulary = Vocabulary {
+        bytes: Vec::with_capacity(m.vocab.get().len() / 2),
+        tokens: Vec::with_capacity(m.vocab.get().len() / 16),
+        merges: Vec::new(),
+        ignore_merges: m.ignore_merges == Some(true),
+    };
+    let (mut others, mut size) = (Vec::new(), 0);
+    let mut d = serde_json::Deserializer::from_str(m.vocab.get());
+    serde::de::DeserializeSeed::deserialize(VocabVisitor(&mut vocabulary, &mut others, &mut size), &mut d)
+        .map_err(|e| no(format!("model.vocab ({e})")))?;
+    let index = Index::new(&vocabulary);
+    if let Some(merges) = m.merges {
+        vocabulary.merges.reserve(merges.get().len() / 24);
+        let mut failed = None;
+        let visitor = MergeVisitor { vocabulary: &mut vocabulary, index: &index, failed: &mut failed };
+        let mut d = serde_json::Deserializer::from_str(merges.get());
+        let read = serde::de::DeserializeSeed::deserialize(visitor, &mut d);
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
+        read.map_err(|e| no(format!("model.merges ({e})")))?;
+    }
+    // Hugging Face takes the id of an added token from the vocabulary, else the next free one.
+    let mut next = size as u32;
+    let mut bytes = Vec::new();
+    for (i, t) in file.added_tokens.iter().enumerate() {
+        if t.single_word {
+            return Err(no("an added token with single_word"));
+        }
+        if t.content.is_empty()
+            || file.added_tokens[..i].iter().any(|o| o.content == t.content || o.id == t.id)
+        {
+            return Err(no("an added token that is empty or stands twice"));
+        }
+        bytes.clear();
+        let known = if append(&mut bytes, &t.content) {
+            index.get(&vocabulary, &bytes).map(|i| vocabulary.tokens[i as usize].id)
+        } else {
+            others.iter().find(|(s, _)| *s == t.content).map(|(_, id)| *id)
+        };
+        let id = known.unwrap_or_else(|| {
+            next += 1;
+            next - 1
+        });
+        if id != t.id {
+            return Err(no("an added token whose id is not the one Hugging Face gives it"));
+        }
+    }
+    let template = post_processor(file.post_processor)?;
+    Ok(Parts { vocabulary, index, pattern, nfc, prefix_space, added: file.added_tokens, template })
+}
+
+fn value(part: Option<&RawValue>, name: &str) -> Result<serde_json::Value, Unsupported> {
+    match part {
+        None => Ok(serde_json::Value::Null),
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|e| no(format!("{name} ({e})"))),
+    }
+}
+
+fn normalizer(part: Option<&RawValue>) -> Result<bool, Unsupported> {
+    fn one(v: &serde_json::Value) -> Result<bool, Unsupported> {
+        match v["type"].as_str() {
+            _ if v.is_null() => Ok(false),
+            Some("NFC") => Ok(true),
+            Some("Sequence") => {
+                let mut nfc = false;
+                for v in v["normalizers"].as_array().into_iter().flatten() {
+                    nfc |= one(v)?;
+                }
+                Ok(nfc)
+            }
+            other => Err(no(format!("normalizer {}", other.unwrap_or("without a type")))),
+        }
+    }
+    one(&value(part, "normalizer")?)
+}
+
+/// -> the pattern and whether a blank goes before the text.
+fn pre_tokenizer(part: Option<&RawValue>) -> Result<(Pattern, bool), Unsupported> {
+    let v = value(part, "pre_tokenizer")?;
+    let mut steps = Vec::new();
+    flatten(&v, &mut steps);
+    let kind = |v: &serde_json::Value| v["type"].as_str().unwrap_or("").to_owned();
+    let unknown =
+        || no(format!("pre_tokenizer [{}]", steps.iter().map(|s| kind(s)).collect::<Vec<_>>().join(", ")));
+    // What a Split cuts at, each match alone.
+    let split = |v: &serde_json::Value| -> Option<String> {
+        (kind(v) == "Split" && v["behavior"] == "Isolated" && v["invert"] == false)
+            .then(|| v["pattern"]["Regex"].as_str().map(str::to_owned))
+            .flatten()
+    };
+    let Some((last, before)) = steps.split_last() else { return Err(no("no pre_tokenizer")) };
+    if kind(last) != "ByteLevel" {
+        return Err(unknown());
+    }
+    let regex = last["use_regex"] != false;
+    let prefix = last["add_prefix_space"] != false;
+    if prefix && !(before.is_empty() && regex) {
+        return Err(no("pre_tokenizer ByteLevel with add_prefix_space behind another step"));
+    }
+    match before {
+        [] if regex => Ok((Pattern::Gpt2 { digits: false }, prefix)),
+        [digits] if regex && kind(digits) == "Digits" && digits["individual_digits"] == true => {
+            Ok((Pattern::Gpt2 { digits: true }, false))
+        }
+        [one] if !regex => {
+            let regex = split(one).ok_or_else(unknown)?;
+            let pattern = pretoken::recognise_regex(&regex, false)
+                .ok_or_else(|| no("the regex of pre_tokenizer Split"))?;
+            Ok((pattern, false))
+        }
+        [a, b, c] if !regex => {
+            let found = [split(a), split(b), split(c)];
+            if found.iter().zip(pretoken::DEEPSEEK3).all(|(f, d)| f.as_deref() == Some(d)) {
+                Ok((Pattern::DeepSeek3, false))
+            } else {
+                Err(unknown())
+            }
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn flatten<'v>(v: &'v serde_json::Value, steps: &mut Vec<&'v serde_json::Value>) {
+    match v["type"].as_str() {
+        _ if v.is_null() => {}
+        Some("Sequence") => {
+            v["pretokenizers"].as_array().into_iter().flatten().for_each(|v| flatten(v, steps))
+        }
+        _ => steps.push(v),
+    }
+}
+
+fn post_processor(part: Option<&RawValue>) -> Result<(Vec<u32>, Vec<u32>), Unsupported> {
+    let v = value(part, "post_processor")?;
+    let steps: Vec<&serde_json::Value> = match v["type"].as_str() {
+        _ if v.is_null() => vec![],
+        Some("Sequence") => v["processors"].as_array().into_iter().flatten().collect(),
+        _ => vec![&v],
+    };
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let mut templates = 0;
+    for step in steps {
+        match step["type"].as_str().unwrap_or("") {
+            "ByteLevel" => {}
+            "TemplateProcessing" => {
+                templates += 1;
+                let mut texts = 0;
+                for piece in step["single"].as_array().into_iter().flatten() {
+                    if piece["Sequence"]["id"] == "A" {
+                        texts += 1;
+                        continue;
+                    }
+                    let name = piece["SpecialToken"]["id"].as_str().unwrap_or("");
+                    let ids = step["special_tokens"][name]["ids"].as_array();
+                    let ids = ids.ok_or_else(|| no("post_processor TemplateProcessing"))?;
+                    let to = if texts == 0 { &mut before } else { &mut after };
+                    to.extend(ids.iter().filter_map(|i| i.as_u64()).map(|i| i as u32));
+                }
+                if texts != 1 || templates > 1 {
+                    return Err(no("post_processor TemplateProcessing"));
+                }
+            }
+            other => return Err(no(format!("post_processor {other}"))),
+        }
+    }
+    Ok((before, after))
+}
+
+/// The parts of a .tiktoken file: lines of a token in base64 and its rank, which is its id. Merges are every
+/// split of a token into two tokens, in the order of the token's rank; whole pre-tokens come first.
+pub fn tiktoken(ranks: &[u8], pattern: &str, special: &[(String, u32)]) -> Result<Parts, Unsupported> {
+    use base64::Engine;
+    let pattern = pretoken::recognise_regex(pattern, true).ok_or_else(|| no("the pattern"))?;
+    let mut vocabulary =
+        Vocabulary { bytes: Vec::new(), tokens: Vec::new(), merges: Vec::new(), ignore_merges: true };
+    for (n, line) in ranks.split(|b| *b == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        let bad = || no(format!("line {} of the rank file", n + 1));
+        let space = line.iter().position(|b| *b == b' ').ok_or_else(bad)?;
+        let begin = vocabulary.bytes.len() as u32;
+        base64::engine::general_purpose::STANDARD
+            .decode_vec(&line[..space], &mut vocabulary.bytes)
+            .map_err(|_| bad())?;
+        let id = std::str::from_utf8(&line[space + 1..]).ok().and_then(|s| s.parse().ok()).ok_or_else(bad)?;
+        vocabulary.tokens.push(Token { begin, len: vocabulary.bytes.len() as u32 - begin, id });
+    }
+    vocabulary.tokens.sort_by_key(|t| t.id);
+    let index = Index::new(&vocabulary);
+    let mut merges = Vec::with_capacity(vocabulary.tokens.len() * 4);
+    for (i, t) in vocabulary.tokens.iter().enumerate() {
+        let text = vocabulary.text(t);
+        for at in 1..text.len() {
+            let (a, b) = text.split_at(at);
+            // The second look-up is not made where the first finds nothing.
+            let parts = index.get(&vocabulary, a).and_then(|a| Some((a, index.get(&vocabulary, b)?)));
+            if let Some((a, b)) = parts {
+                merges.push([a, b, i as u32]);
+            }
+        }
+    }
+    vocabulary.merges = merges;
+    let added = special
+        .iter()
+        .map(|(content, id)| Added {
+            id: *id,
+            content: content.clone(),
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+            normalized: false,
+            special: true,
+        })
+        .collect();
+    Ok(Parts {
+        vocabulary,
+        index,
+        pattern,
+        nfc: false,
+        prefix_space: false,
+        added,
+        template: Default::default(),
+    })
+}
