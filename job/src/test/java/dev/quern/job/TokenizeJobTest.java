@@ -14,9 +14,12 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
@@ -30,10 +33,15 @@ import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.util.HadoopInputFile;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
+import org.apache.spark.sql.execution.ui.SQLAppStatusStore;
+import org.apache.spark.sql.execution.ui.SQLExecutionUIData;
+import org.apache.spark.sql.execution.ui.SQLPlanMetric;
+import org.apache.spark.sql.execution.ui.SparkPlanGraphNode;
 import org.apache.spark.sql.functions;
 import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.StructType;
 import org.apache.spark.sql.util.ArrowUtils;
+import org.apache.spark.util.Utils;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -41,6 +49,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import scala.jdk.javaapi.CollectionConverters;
 
 /** What goes in and what comes out; TokenizeFailureTest has what may go wrong on the way. */
 class TokenizeJobTest {
@@ -650,6 +659,54 @@ class TokenizeJobTest {
     assertThat(JobSession.list(folder)).containsExactly("documents.parquet", "out");
     assertThat(refused("--input", in, "--output", folder.toString(), "--mode=overwrite"))
         .hasMessageContaining("is or contains the input");
+  }
+
+  /** What Spark's UI and its history show of the operator. */
+  @Test
+  void theOperatorsMetricsAreInSparksStatusStore() throws Exception {
+    String in = folder.resolve("in.parquet").toString();
+    // 3 MB: times are shown in milliseconds.
+    job.spark
+        .range(0, 3000, 1, 2)
+        .selectExpr("id", "repeat(concat('document ', id, ', '), 60) as text")
+        .write()
+        .parquet(in);
+    TokenizeResult result = job.run("--input", in, "--output", out(), "--keep=id");
+    job.spark.sparkContext().listenerBus().waitUntilEmpty();
+    SQLAppStatusStore store =
+        ((org.apache.spark.sql.classic.SparkSession) job.spark).sharedState().statusStore();
+    List<Map<String, String>> operators = new ArrayList<>();
+    for (SQLExecutionUIData execution : CollectionConverters.asJava(store.executionsList())) {
+      // Executions of other tests have other folders.
+      if (!execution.physicalPlanDescription().contains(folder.toString())) {
+        continue;
+      }
+      var values = CollectionConverters.asJava(store.executionMetrics(execution.executionId()));
+      var nodes = store.planGraph(execution.executionId()).allNodes();
+      for (SparkPlanGraphNode node : CollectionConverters.asJava(nodes)) {
+        if (node.name().equals("Tokenize")) {
+          operators.add(
+              CollectionConverters.asJava(node.metrics()).stream()
+                  .filter(metric -> values.containsKey(metric.accumulatorId()))
+                  .collect(
+                      Collectors.toMap(
+                          SQLPlanMetric::name, metric -> values.get(metric.accumulatorId()))));
+        }
+      }
+    }
+    assertThat(operators).hasSize(1);
+    Map<String, String> operator = operators.get(0);
+    assertThat(operator)
+        .containsEntry("documents", "3,000")
+        .containsEntry("tokens", String.format(Locale.ROOT, "%,d", result.tokens()));
+    // Of sizes and times the total comes first, then the least, middle and largest task.
+    assertThat(operator.get("text tokenized"))
+        .startsWith("total (")
+        .contains("\n" + Utils.bytesToString(result.bytes()) + " (");
+    Matcher time =
+        Pattern.compile("\n([0-9.]+) (ms|s|m) \\(").matcher(operator.get("time in the tokenizer"));
+    assertThat(time.find()).as(operator.toString()).isTrue();
+    assertThat(Double.parseDouble(time.group(1))).isPositive();
   }
 
   @Test
