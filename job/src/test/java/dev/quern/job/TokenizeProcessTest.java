@@ -1,16 +1,26 @@
 package dev.quern.job;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.zip.GZIPOutputStream;
 import org.apache.spark.launcher.JavaModuleOptions;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** The job as a process: what it prints and what it ends with. */
 class TokenizeProcessTest {
@@ -82,17 +92,27 @@ class TokenizeProcessTest {
 
   @Test
   void aRunThatFailsEndsWith4() throws Exception {
-    Path in = folder.resolve("in.txt");
-    Files.writeString(in, "one\n");
-    // A file where a folder would have to be.
-    Ran failed =
-        run("--input", in.toString(), "--output", in.resolve("out").toString(), "--tokenizer=gpt2");
-    assertThat(failed.code()).as(failed.err()).isIn(3, 4);
-    assertThat(failed.err()).contains("quern: ");
+    // Half of a compressed file: only the task that reads it finds out.
+    ByteArrayOutputStream zipped = new ByteArrayOutputStream();
+    try (OutputStream zip = new GZIPOutputStream(zipped)) {
+      zip.write("one\n".repeat(1000).getBytes(StandardCharsets.UTF_8));
+    }
+    Path in = folder.resolve("in.txt.gz");
+    Files.write(in, Arrays.copyOf(zipped.toByteArray(), zipped.size() / 2));
+    Path output = Files.createDirectory(folder.resolve("outputs"));
+    Ran failed = run("--input", in.toString(), "--output", output + "/out", "--tokenizer", "gpt2");
+    assertThat(failed.code()).as(failed.err()).isEqualTo(4);
+    assertThat(failed.err()).contains("quern: the run failed: ", "nothing was written to ");
+    assertThat(JobSession.list(output)).isEmpty();
   }
 
-  @Test
-  void aRunThatIsStoppedLeavesNothing() throws Exception {
+  @ParameterizedTest
+  @CsvSource({"TERM, 143", "INT, 130"})
+  @DisabledOnOs(OS.WINDOWS)
+  void aRunThatIsStoppedLeavesNothing(String signal, int code) throws Exception {
+    assumeFalse(
+        signal.equals("INT") && interruptIsIgnored(),
+        "Ctrl-C is ignored by what runs the tests (a job in the background), so by its processes");
     Path in = folder.resolve("in.txt");
     Files.writeString(in, "some words that take a while\n".repeat(2_000_000));
     Path output = Files.createDirectory(folder.resolve("outputs"));
@@ -102,9 +122,22 @@ class TokenizeProcessTest {
       Thread.sleep(20);
     }
     assertThat(JobSession.list(output)).singleElement().asString().startsWith(".out.quern-");
-    process.destroy();
+    Process kill = new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).start();
+    assertThat(kill.waitFor()).isZero();
     assertThat(process.waitFor(2, TimeUnit.MINUTES)).isTrue();
-    assertThat(process.exitValue()).isEqualTo(143);
+    assertThat(process.exitValue()).isEqualTo(code);
     assertThat(JobSession.list(output)).isEmpty();
+  }
+
+  /** Processes inherit it, and Java leaves it so. Where there is no /proc it isn't known. */
+  private static boolean interruptIsIgnored() throws IOException {
+    Path status = Path.of("/proc/self/status");
+    if (!Files.exists(status)) {
+      return false;
+    }
+    return Files.readAllLines(status).stream()
+        .filter(line -> line.startsWith("SigIgn:"))
+        .mapToLong(line -> Long.parseUnsignedLong(line.substring(7).strip(), 16))
+        .anyMatch(signals -> (signals & 1L << 1) != 0); // SIGINT is 2, bits count from 1
   }
 }
