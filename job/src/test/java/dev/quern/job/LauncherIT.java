@@ -138,6 +138,22 @@ class LauncherIT {
     }
   }
 
+  /** A Spark of the user's own: the complete one that pyspark brings. */
+  @Test
+  void demoRunsOnTheSparkOfSparkHome() throws Exception {
+    String spark = PythonEnvironment.require().sparkHome().toString();
+    Ran ran =
+        run(
+            ROOT.resolve("job/bin/quern"),
+            "",
+            Map.of("SPARK_HOME", spark),
+            "demo",
+            "--limit",
+            "50");
+    assertThat(ran.code()).as(ran.errors()).isZero();
+    assertThat(ran.output()).contains("50 read, 50 written");
+  }
+
   private Ran run(Path launcher, String input, String... arguments)
       throws IOException, InterruptedException {
     return run(launcher, input, Map.of(), arguments);
