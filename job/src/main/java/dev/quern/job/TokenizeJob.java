@@ -34,7 +34,8 @@ public final class TokenizeJob {
 
   /**
    * Bytes of an output file for a byte of text, by format and codec: measured with o200k_base over
-   * English, code, Chinese, Japanese and Korean; other text differs by up to a factor of two.
+   * English, code, Chinese, Japanese and Korean. Most text differs by up to a factor of two, text
+   * with very many ids a byte by up to three.
    */
   private static final Map<String, Double> OUTPUT_PER_TEXT =
       Map.of(

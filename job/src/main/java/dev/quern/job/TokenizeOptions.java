@@ -345,9 +345,10 @@ public final class TokenizeOptions {
       defaultValue = "256MiB",
       converter = Bytes.class,
       description =
-          "Aim at token files of this size, by splitting the input accordingly. An estimate: expect half"
-              + " to twice of it. Smaller where the input would not feed every core; larger where a file"
-              + " can't be split (gzip, one Parquet row group). Default: ${DEFAULT-VALUE}.")
+          "Aim at token files of this size, by splitting the input accordingly. An estimate: half to"
+              + " twice of it for ordinary text, up to three times for text with very many ids a byte (as"
+              + " hashes). Smaller where the input would not feed every core; larger where a file can't be"
+              + " split (gzip, one Parquet row group). Default: ${DEFAULT-VALUE}.")
   private long fileBytes;
 
   @Option(
