@@ -69,7 +69,12 @@ public final class Progress implements AutoCloseable {
   private boolean closed;
 
   private Progress(
-      SparkContext context, RunRecord record, long inputBytes, Style style, PrintStream out) {
+      SparkContext context,
+      RunRecord record,
+      long inputBytes,
+      Style style,
+      long millis,
+      PrintStream out) {
     this.context = context;
     this.record = record;
     this.style = style;
@@ -87,7 +92,6 @@ public final class Progress implements AutoCloseable {
     if (style != Style.OFF) {
       context.setLocalProperty(RUN_PROPERTY, run);
       context.addSparkListener(tasks);
-      long millis = style == Style.LINE ? LINE_MILLIS : LINES_MILLIS;
       thread.scheduleWithFixedDelay(this::print, millis, millis, TimeUnit.MILLISECONDS);
     }
   }
@@ -102,12 +106,23 @@ public final class Progress implements AutoCloseable {
     SparkContext context = session.sparkContext();
     Style asked = MetricsConf.PROGRESS.value(context.getConf());
     boolean sparkShows = context.getConf().getBoolean("spark.ui.showConsoleProgress", false);
-    return start(session, record, inputBytes, style(asked, sparkShows), System.err);
+    Style style = style(asked, sparkShows);
+    long millis = style == Style.LINE ? LINE_MILLIS : LINES_MILLIS;
+    return start(session, record, inputBytes, style, millis, System.err);
   }
 
+  /**
+   * @param style not {@link Style#AUTO}
+   * @param millis from one line to the next
+   */
   static Progress start(
-      SparkSession session, RunRecord record, long inputBytes, Style style, PrintStream out) {
-    return new Progress(session.sparkContext(), record, inputBytes, style, out);
+      SparkSession session,
+      RunRecord record,
+      long inputBytes,
+      Style style,
+      long millis,
+      PrintStream out) {
+    return new Progress(session.sparkContext(), record, inputBytes, style, millis, out);
   }
 
   static Style style(Style asked, boolean sparkShows) {

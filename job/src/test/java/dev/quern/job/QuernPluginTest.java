@@ -131,10 +131,10 @@ class QuernPluginTest {
     Progress progress;
     try (RunRecord record = RunRecord.start(session, DESCRIPTION)) {
       PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
-      progress = Progress.start(session, record, -1, Progress.Style.LINE, stream);
+      progress = Progress.start(session, record, -1, Progress.Style.LINE, 50, stream);
       tokenize();
       for (int tries = 0; tries < 600 && !text(out).contains("100%"); tries++) {
-        Thread.sleep(50); // a line twice a second
+        Thread.sleep(50);
       }
       progress.close();
     }
@@ -142,8 +142,31 @@ class QuernPluginTest {
     int length = out.size();
     progress.close();
     tokenize();
-    Thread.sleep(600); // longer than a line's interval
+    Thread.sleep(200); // longer than a line's interval
     assertThat(out.size()).isEqualTo(length);
+  }
+
+  @Test
+  void withoutATerminalEachLineOfTheProgressIsALineOfItsOwn() throws InterruptedException {
+    start(QuernPlugin.class);
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    try (RunRecord record = RunRecord.start(session, DESCRIPTION)) {
+      PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
+      Progress progress = Progress.start(session, record, -1, Progress.Style.LINES, 20, stream);
+      tokenize();
+      for (int tries = 0; tries < 600 && !text(out).contains("100%"); tries++) {
+        Thread.sleep(50);
+      }
+      progress.close();
+    }
+    assertThat(text(out)).contains("quern: 100%, ").endsWith(System.lineSeparator());
+    assertThat(text(out).lines())
+        .allSatisfy(
+            line ->
+                assertThat(line)
+                    .startsWith("quern: ")
+                    .contains(" tokens/s, ", " documents, RSS ")
+                    .doesNotContain("\r"));
   }
 
   @Test
