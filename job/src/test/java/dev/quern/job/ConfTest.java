@@ -53,7 +53,8 @@ class ConfTest {
   /**
    * Keys whose entries are in modules of Spark that are not on this class path (spark-yarn and
    * spark-kubernetes, of which a distribution has the jars), from "Running Spark on YARN" and
-   * "Running Spark on Kubernetes" of Spark 4.2's manual; and one of Hadoop's.
+   * "Running Spark on Kubernetes" of Spark 4.2's manual: written by hand, no test knows whether
+   * Spark has them. And one of Hadoop's, whose name the compiler checks.
    */
   private static final Set<String> ELSEWHERE =
       Set.of(
