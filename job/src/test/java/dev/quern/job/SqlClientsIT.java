@@ -80,7 +80,7 @@ class SqlClientsIT {
                   "-u",
                   "jdbc:hive2://127.0.0.1:" + port,
                   "-e",
-                  QUERY);
+                  QUERY + ";");
           assertThat(said).contains(IDS);
         });
   }
@@ -179,6 +179,7 @@ class SqlClientsIT {
   private String run(PythonEnvironment python, String... command) throws Exception {
     Process process =
         python.command(command).directory(folder.toFile()).redirectErrorStream(true).start();
+    process.getOutputStream().close(); // a client that asks for more must not wait for it
     String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     assertThat(process.waitFor()).as(said).isZero();
     return said;
