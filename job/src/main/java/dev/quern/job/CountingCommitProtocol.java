@@ -29,8 +29,15 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
   private final String outputPath;
   private transient PathOutputCommitter committer;
 
-  /** Spark's own message, and the counts beside it. */
-  private record Counted(Object message, TaskCounts counts) implements Serializable {}
+  /**
+   * Spark's own message, and the counts beside it. Not a record: task results go through
+   * spark.serializer, and Kryo can't write records.
+   */
+  private static final class Counted implements Serializable {
+    private static final long serialVersionUID = 1L;
+    private Object message;
+    private TaskCounts counts;
+  }
 
   /** As Spark calls it. */
   public CountingCommitProtocol(String jobId, String path, boolean dynamicPartitionOverwrite) {
@@ -102,8 +109,10 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
   @Override
   public TaskCommitMessage commitTask(TaskAttemptContext context) {
     identify(context);
-    Object message = super.commitTask(context).obj();
-    return new TaskCommitMessage(new Counted(message, TaskCounts.current()));
+    Counted counted = new Counted();
+    counted.message = super.commitTask(context).obj();
+    counted.counts = TaskCounts.current();
+    return new TaskCommitMessage(counted);
   }
 
   @Override
@@ -112,8 +121,8 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
     List<TaskCommitMessage> messages = new ArrayList<>();
     for (TaskCommitMessage commit : CollectionConverters.asJava(commits)) {
       Counted counted = (Counted) commit.obj();
-      sums.add(counted.counts());
-      messages.add(new TaskCommitMessage(counted.message()));
+      sums.add(counted.counts);
+      messages.add(new TaskCommitMessage(counted.message));
     }
     if (sums.documents != sums.written + sums.quarantined) {
       throw new IllegalStateException(

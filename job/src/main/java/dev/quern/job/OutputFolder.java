@@ -11,6 +11,8 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.util.ShutdownHookManager;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Where the output goes. Everything (token files, quarantine, record, _SUCCESS) is written into a
@@ -20,6 +22,8 @@ import org.apache.hadoop.util.ShutdownHookManager;
  * rename is not atomic and takes its time.
  */
 final class OutputFolder implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(OutputFolder.class);
+
   /** After Spark has stopped (40), before Hadoop closes its file systems (10). */
   private static final int HOOK_PRIORITY = 20;
 
@@ -29,6 +33,10 @@ final class OutputFolder implements AutoCloseable {
   private final Mode mode;
   private final Runnable hook = this::discard;
   private boolean published;
+  private boolean discarded;
+
+  /** What a failed run leaves at the output, if that is neither nothing nor what was there. */
+  private String leftBehind;
 
   private OutputFolder(FileSystem files, Path output, Mode mode, String run) {
     this.files = files;
@@ -73,7 +81,10 @@ final class OutputFolder implements AutoCloseable {
       return new OutputFolder(files, output, mode, run);
     } catch (IllegalArgumentException e) {
       throw JobException.refused("--output '" + uri + "' is not a path: " + e.getMessage());
-    } catch (IOException e) {
+    } catch (JobException e) {
+      throw e;
+    } catch (IOException | RuntimeException | LinkageError e) {
+      // Hadoop throws all of them where the class of a file system, or what it needs, is missing.
       throw JobException.refused("can't look at the output " + uri + ": " + e.getMessage(), e);
     }
   }
@@ -158,11 +169,16 @@ final class OutputFolder implements AutoCloseable {
   }
 
   /**
-   * Makes the output visible.
+   * Makes the output visible. A shutdown meanwhile waits: with half of it done, there might be
+   * neither the old output nor the new one.
    *
-   * @throws IOException if that fails: the old output, if there was one, is back in its place
+   * @throws IOException if that fails: the old output, if there was one, is back in its place, or
+   *     {@link #afterFailure} says where it is
    */
-  void publish() throws IOException {
+  synchronized void publish() throws IOException {
+    if (discarded) {
+      throw new IOException("the application is being stopped");
+    }
     Path old = null;
     if (!isEmpty(files, output)) {
       if (mode == Mode.ERROR) {
@@ -177,15 +193,58 @@ final class OutputFolder implements AutoCloseable {
     try {
       rename(aside, output);
       published = true;
-    } catch (IOException e) {
-      if (old != null) {
-        rename(old, output);
-      }
+    } catch (IOException | RuntimeException e) {
+      rollBack(old, e);
       throw e;
     }
     if (old != null) {
-      files.delete(old, true);
+      try {
+        if (!files.delete(old, true)) {
+          throw new IOException("can't delete " + old);
+        }
+      } catch (IOException | RuntimeException e) {
+        // The new output is there, whole: the run is a success.
+        LOG.warn("The replaced output {} could not be removed; delete it yourself", old, e);
+      }
     }
+  }
+
+  /** Where a rename copies, one that fails may have left a part of the new output. */
+  private void rollBack(Path old, Exception failure) {
+    try {
+      if (old == null) {
+        if (!isEmpty(files, output)) {
+          leftBehind =
+              output + " is incomplete or of somebody else; look at it before you delete it";
+        }
+      } else {
+        if (!files.delete(output, true) && files.exists(output)) {
+          // A rename would move the old output into it.
+          throw new IOException("can't delete " + output);
+        }
+        rename(old, output);
+      }
+    } catch (IOException | RuntimeException e) {
+      failure.addSuppressed(e);
+      leftBehind =
+          old == null
+              ? output + " may be incomplete"
+              : "the old output is "
+                  + old
+                  + " now; delete "
+                  + output
+                  + " if it exists, and rename it back";
+    }
+  }
+
+  /** What stands where the output was to be, after a run that has failed. */
+  synchronized String afterFailure() {
+    if (leftBehind != null) {
+      return leftBehind;
+    }
+    return mode == Mode.OVERWRITE
+        ? "the output " + output + " is as it was"
+        : "nothing was written to " + output;
   }
 
   private void rename(Path from, Path to) throws IOException {
@@ -203,8 +262,9 @@ final class OutputFolder implements AutoCloseable {
     }
   }
 
-  private void discard() {
+  private synchronized void discard() {
     if (!published) {
+      discarded = true;
       try {
         files.delete(aside, true);
       } catch (IOException e) {

@@ -4,7 +4,6 @@ import dev.quern.job.JobException.Exit;
 import dev.quern.sql.QuernConf;
 import dev.quern.sql.TokenizerReference;
 import dev.quern.tokenizer.NativeTokenizer;
-import dev.quern.tokenizer.TokenizerException;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.List;
@@ -62,6 +61,10 @@ public final class TokenizeJob {
       Class<? extends TokenFileFormat> writer) {
     // A session of its own, on the same context: what is set for this run stays in this run.
     this.session = ((org.apache.spark.sql.classic.SparkSession) session).cloneSession();
+    if (options.dryRun()) {
+      // Adaptive execution would run the shuffles of the input to count the tasks.
+      this.session.conf().set("spark.sql.adaptive.enabled", "false");
+    }
     this.options = options;
     this.out = out;
     this.writer = writer;
@@ -186,7 +189,8 @@ public final class TokenizeJob {
     try {
       return TokenizerReference.resolve(
           session, options.tokenizer(), options.tokenizerOptions(), true);
-    } catch (TokenizerException | IllegalArgumentException e) {
+    } catch (RuntimeException | LinkageError e) {
+      // Any of them where the class of a file system, or what it needs, is missing.
       throw JobException.refused("the tokenizer can't be used: " + e.getMessage(), e);
     }
   }
@@ -390,9 +394,9 @@ public final class TokenizeJob {
   private static boolean writeRecord(RunRecord record, OutputFolder folder) {
     try {
       return record.write(folder.aside());
-    } catch (IOException e) {
+    } catch (Exception | LinkageError e) {
       // The tokens are complete: not worth losing for it.
-      LOG.warn("The record of the run could not be written: {}", e.getMessage());
+      LOG.warn("The record of the run could not be written", e);
       return false;
     }
   }
@@ -420,16 +424,13 @@ public final class TokenizeJob {
     while (cause.getCause() != null && cause.getCause() != cause) {
       cause = cause.getCause();
     }
-    String state =
-        options.mode() == TokenizeOptions.Mode.OVERWRITE
-            ? "; the output " + folder.output() + " is as it was"
-            : "; nothing was written to " + folder.output();
     String what = Corpus.firstLine(cause);
     boolean onlyAName = cause instanceof LinkageError || cause instanceof ClassNotFoundException;
     return "the run failed: "
         + (onlyAName ? cause.getClass().getSimpleName() + ": " : "")
         + what
-        + state;
+        + "; "
+        + folder.afterFailure();
   }
 
   static String bytes(long bytes) {

@@ -1,17 +1,23 @@
 package dev.quern.job;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.quern.job.JobException.Exit;
+import dev.quern.tokenizer.TokenizerSpec;
 import java.io.IOException;
+import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.hadoop.fs.RawLocalFileSystem;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
 import org.apache.spark.TaskContext;
+import org.apache.spark.serializer.KryoSerializer;
 import org.apache.spark.sql.api.java.UDF2;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.types.DataTypes;
@@ -22,6 +28,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import scala.reflect.ClassTag;
 
 /**
  * What may go wrong during a run: no document is lost or doubled, and nothing half made is seen.
@@ -262,5 +269,124 @@ class TokenizeFailureTest {
     run("numbered");
     assertThat(job.output()).contains(".out.quern-dead is of a run that was killed");
     assertThat(JobSession.list(folder)).containsExactly(".out.quern-dead", "out");
+  }
+
+  /** What goes through spark.serializer: task results, and broadcasts on a cluster. */
+  @Test
+  void kryoCanWriteWhatTasksSendBack() throws Exception {
+    CountingCommitProtocol protocol = new CountingCommitProtocol("0", out(), false);
+    var hadoop = new org.apache.hadoop.conf.Configuration();
+    hadoop.set("mapreduce.fileoutputcommitter.algorithm.version", "1");
+    var id =
+        new org.apache.hadoop.mapreduce.TaskAttemptID(
+            new org.apache.hadoop.mapreduce.TaskID(
+                "0", 0, org.apache.hadoop.mapreduce.TaskType.MAP, 0),
+            0);
+    hadoop.set("mapreduce.task.attempt.id", id.toString());
+    hadoop.setBoolean("mapreduce.task.ismap", true);
+    hadoop.set("mapreduce.job.id", id.getJobID().toString());
+    var context = new org.apache.hadoop.mapreduce.task.TaskAttemptContextImpl(hadoop, id);
+    protocol.setupJob(context);
+    protocol.setupTask(context);
+    var kryo = new KryoSerializer(job.spark.sparkContext().getConf()).newInstance();
+    List<Object> sent =
+        List.of(protocol.commitTask(context).obj(), TokenizerSpec.builtIn(JobSession.TOKENIZER));
+    for (Object value : sent) {
+      ClassTag<Object> type = ClassTag.apply(value.getClass());
+      Object back = kryo.deserialize(kryo.serialize(value, type), type);
+      assertThat(back).usingRecursiveComparison().isEqualTo(value);
+    }
+  }
+
+  /** A local file system whose next renames and deletions of a path fail. */
+  public static final class FailingFiles extends RawLocalFileSystem {
+    /** Renames to, and deletions of, paths whose names match fail, this often. */
+    static final Map<String, Integer> FAILURES = new ConcurrentHashMap<>();
+
+    @Override
+    public URI getUri() {
+      return URI.create("failing:///");
+    }
+
+    @Override
+    public String getScheme() {
+      return "failing";
+    }
+
+    private static boolean fails(String operation, org.apache.hadoop.fs.Path path) {
+      return FAILURES.entrySet().stream()
+          .anyMatch(
+              entry ->
+                  (operation + path.getName()).matches(entry.getKey())
+                      && FAILURES.merge(entry.getKey(), -1, Integer::sum) >= 0);
+    }
+
+    @Override
+    public boolean rename(org.apache.hadoop.fs.Path from, org.apache.hadoop.fs.Path to)
+        throws IOException {
+      if (fails("rename ", to)) {
+        // As where a rename copies.
+        mkdirs(to);
+        create(new org.apache.hadoop.fs.Path(to, "part-half")).close();
+        return false;
+      }
+      return super.rename(from, to);
+    }
+
+    @Override
+    public boolean delete(org.apache.hadoop.fs.Path path, boolean recursive) throws IOException {
+      return !fails("delete ", path) && super.delete(path, recursive);
+    }
+  }
+
+  private OutputFolder failingOverwrite(Map<String, Integer> failures) throws IOException {
+    var conf = new org.apache.hadoop.conf.Configuration();
+    conf.set("fs.failing.impl", FailingFiles.class.getName());
+    Files.createDirectories(folder.resolve("out"));
+    Files.writeString(folder.resolve("out/old"), "old");
+    Files.createDirectories(folder.resolve(".out.quern-run"));
+    Files.writeString(folder.resolve(".out.quern-run/new"), "new");
+    FailingFiles.FAILURES.clear();
+    FailingFiles.FAILURES.putAll(failures);
+    return OutputFolder.check(
+        "failing://" + out(), TokenizeOptions.Mode.OVERWRITE, List.of(), "run", conf);
+  }
+
+  @Test
+  void aFailedSwapPutsTheOldOutputBack() throws IOException {
+    try (OutputFolder output = failingOverwrite(Map.of("rename out", 1))) {
+      assertThatThrownBy(output::publish).hasMessageContaining("can't rename");
+      assertThat(output.afterFailure()).contains("is as it was");
+    }
+    assertThat(JobSession.list(folder)).containsExactly("out");
+    assertThat(JobSession.list(folder.resolve("out"))).containsExactly("old");
+  }
+
+  @Test
+  void aRollbackThatFailsSaysWhereTheOldOutputIs() throws IOException {
+    try (OutputFolder output = failingOverwrite(Map.of("rename out", 2))) {
+      assertThatThrownBy(output::publish)
+          .hasMessageContaining("can't rename")
+          .satisfies(e -> assertThat(e.getSuppressed()).hasSize(1));
+      assertThat(output.afterFailure()).contains(".out.quern-run-old").doesNotContain("as it was");
+    }
+    assertThat(JobSession.list(folder.resolve(".out.quern-run-old"))).containsExactly("old");
+  }
+
+  @Test
+  void anOldOutputThatCannotBeRemovedDoesNotFailTheRun() throws IOException {
+    try (OutputFolder output = failingOverwrite(Map.of("delete .*-old", 1))) {
+      output.publish();
+    }
+    assertThat(JobSession.list(folder.resolve("out"))).containsExactly("new");
+    assertThat(JobSession.list(folder)).containsExactly(".out.quern-run-old", "out");
+  }
+
+  @Test
+  void aRunThatIsStoppedIsNotPublished() throws IOException {
+    OutputFolder output = failingOverwrite(Map.of());
+    output.close();
+    assertThatThrownBy(output::publish).hasMessageContaining("is being stopped");
+    assertThat(JobSession.list(folder.resolve("out"))).containsExactly("old");
   }
 }
