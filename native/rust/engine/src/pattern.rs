@@ -12,8 +12,20 @@
 //! | other inline flags | | other meaning | refused |
 //! | `[[:alpha:]]` | ASCII | Unicode | refused |
 //! | `--`, `~~` in a class | difference | characters | refused |
+//! | `\w`, `\W`, `\b`, `\B` | ZWNJ and ZWJ are of words | they are not | classes and look-around that say so |
+//! | `\u00e9`, `\U0001F600` | a character | four digits, the letter U | `\x{...}` |
+//! | `\<`, `\>` | begin, end of a word | characters | refused |
+//!
+//! Groups and classes nested deeper than [`DEEPEST`] are refused: onig reads them recursively.
 //!
 //! Possessive `?+`, `*+` and `++` mean the same in both, as do groups, look-around, escapes and `\p{...}`.
+
+/// How deep groups and classes may be nested. onig has a limit too, which is above what a thread's stack may hold.
+const DEEPEST: usize = 200;
+
+/// `\w` as Rust reads it: with ZERO WIDTH NON-JOINER and ZERO WIDTH JOINER, which onig leaves out.
+const WORD: &str = r"[\w\x{200c}\x{200d}]";
+const NO_WORD: &str = r"[^\w\x{200c}\x{200d}]";
 
 /// The pattern in onig's dialect.
 ///
@@ -50,6 +62,7 @@ impl Rewriter<'_> {
             match next {
                 '(' => {
                     groups.push(begin);
+                    self.check_depth(groups.len())?;
                     self.open_group()?;
                     item = None;
                 }
@@ -62,11 +75,11 @@ impl Rewriter<'_> {
                     item = None;
                 }
                 '[' => {
-                    self.class()?;
+                    self.class(groups.len())?;
                     item = Some(begin);
                 }
                 '\\' => {
-                    self.escape()?;
+                    self.escape(false)?;
                     item = Some(begin);
                 }
                 '^' | '$' => {
@@ -127,16 +140,32 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    fn escape(&mut self) -> Result<(), String> {
+    fn check_depth(&self, depth: usize) -> Result<(), String> {
+        if depth > DEEPEST {
+            return Err(self.refuse(&format!("more than {DEEPEST} groups and classes in each other")));
+        }
+        Ok(())
+    }
+
+    /// Writes a part whose characters have no case, so that onig adds none to it.
+    fn caseless(&mut self, part: &str) {
+        if self.pattern.contains("(?i") {
+            self.out.push_str(&format!("(?-i:{part})"));
+        } else {
+            self.out.push_str(part);
+        }
+    }
+
+    fn escape(&mut self, in_class: bool) -> Result<(), String> {
         let mut characters = self.rest().chars().skip(1);
         let escaped = characters.next().ok_or_else(|| self.refuse("a backslash at the end"))?;
         let simple = 1 + escaped.len_utf8();
-        if matches!(escaped, 'p' | 'P' | 'x' | 'u') && characters.next() == Some('{') {
+        if matches!(escaped, 'p' | 'P' | 'x' | 'u' | 'U') && characters.next() == Some('{') {
             let length = self.rest().find('}').ok_or_else(|| self.refuse("an open brace"))? + 1;
             let inside = &self.rest()[simple + 1..length - 1];
             match escaped {
                 // \u{...} is \x{...} in Ruby, where \u takes four digits.
-                'u' => {
+                'u' | 'U' => {
                     let inside = format!(r"\x{{{inside}}}");
                     self.out.push_str(&inside);
                     self.at += length;
@@ -153,15 +182,41 @@ impl Rewriter<'_> {
                 self.at += 2 + name.len_utf8();
                 Ok(())
             }
-            'x' if self.rest()[2..].bytes().take(2).filter(u8::is_ascii_hexdigit).count() < 2 => {
-                Err(self.refuse("an escape of fewer than two hexadecimal digits"))
-            }
-            // Ruby reads \x80 to \xFF as a byte, not as a character.
-            'x' => {
-                let digits = self.rest()[2..4].to_string();
+            // Ruby reads \x80 to \xFF as a byte, not as a character, and knows no \U.
+            'x' | 'u' | 'U' => {
+                let length = match escaped {
+                    'x' => 2,
+                    'u' => 4,
+                    _ => 8,
+                };
+                let digits = self.rest()[2..].bytes().take(length);
+                if digits.filter(u8::is_ascii_hexdigit).count() < length {
+                    return Err(self.refuse("an escape of too few hexadecimal digits"));
+                }
+                let digits = self.rest()[2..2 + length].to_string();
                 self.out.push_str(&format!(r"\x{{{digits}}}"));
-                self.at += 4;
+                self.at += 2 + length;
                 Ok(())
+            }
+            'w' | 'W' => {
+                let class = if escaped == 'w' { WORD } else { NO_WORD };
+                if in_class {
+                    self.out.push_str(class);
+                } else {
+                    self.caseless(class);
+                }
+                self.at += simple;
+                Ok(())
+            }
+            'b' | 'B' if !in_class => {
+                let (ahead, not_ahead) = if escaped == 'b' { ("?!", "?=") } else { ("?=", "?!") };
+                self.caseless(&format!("(?:(?<={WORD})({ahead}{WORD})|(?<!{WORD})({not_ahead}{WORD}))"));
+                self.at += simple;
+                Ok(())
+            }
+            'b' | 'B' => Err(self.refuse("a word boundary in a class")),
+            '<' | '>' if !in_class => {
+                Err(self.refuse("a boundary of words (write < or > for the character)"))
             }
             'Z' => Err(self.refuse(r"\Z")),
             '0'..='9' | 'k' | 'g' => Err(self.refuse("a reference to a group")),
@@ -176,7 +231,7 @@ impl Rewriter<'_> {
     }
 
     /// A class in brackets, with the classes inside it.
-    fn class(&mut self) -> Result<(), String> {
+    fn class(&mut self, groups: usize) -> Result<(), String> {
         let mut depth = 0_usize;
         loop {
             let Some(next) = self.rest().chars().next() else {
@@ -186,6 +241,7 @@ impl Rewriter<'_> {
                 '[' if self.rest().starts_with("[:") => return Err(self.refuse("a POSIX class")),
                 '[' => {
                     depth += 1;
+                    self.check_depth(groups + depth)?;
                     self.copy(1);
                     if self.rest().starts_with('^') {
                         self.copy(1);
@@ -202,7 +258,7 @@ impl Rewriter<'_> {
                         return Ok(());
                     }
                 }
-                '\\' => self.escape()?,
+                '\\' => self.escape(true)?,
                 '-' if self.rest().starts_with("--") => return Err(self.refuse("a difference of classes")),
                 '~' if self.rest().starts_with("~~") => return Err(self.refuse("a difference of classes")),
                 _ => self.copy(next.len_utf8()),
@@ -287,6 +343,12 @@ mod tests {
             (r"\p{Lu}{1,2}+\P{L}\pN", r"(?>\p{Lu}{1,2})\P{L}\p{N}"),
             (r"\\{1,2}+", r"(?>\\{1,2})"),
             (r"\x{1F600}{1,2}+\u{e9}\xe9", r"(?>\x{1F600}{1,2})\x{e9}\x{e9}"),
+            (
+                r"\u00e9{1,2}+[\u00e9-\U0001F600]\U{1F600}",
+                r"(?>\x{00e9}{1,2})[\x{00e9}-\x{0001F600}]\x{1F600}",
+            ),
+            (r"\w{1,2}+\W", r"(?>[\w\x{200c}\x{200d}]{1,2})[^\w\x{200c}\x{200d}]"),
+            (r"(?i)\w[^\W_]", r"(?i)(?-i:[\w\x{200c}\x{200d}])[^[^\w\x{200c}\x{200d}]_]"),
             (r"^a$|\$\^", r"\Aa\z|\$\^"),
             (r"(?i)abc", r"(?i)abc"),
             (r"(?i:a)(?-i:b)", r"(?i:a)(?-i:b)"),
@@ -315,9 +377,80 @@ mod tests {
             (r"{1,2}+", "a repetition of nothing"),
             (r"\", "a backslash at the end"),
             (r"\p{L", "an open brace at byte 0"),
+            (r"a\u00e", "an escape of too few hexadecimal digits at byte 1"),
+            (r"\U1F600", "an escape of too few hexadecimal digits at byte 0"),
+            (r"\u00é9", "an escape of too few hexadecimal digits at byte 0"),
+            (r"[\b]", "a word boundary in a class at byte 1"),
+            (r"\<a", "a boundary of words"),
         ] {
             let refusal = for_onig(pattern).expect_err(pattern);
             assert!(refusal.starts_with(expected), "{pattern}: {refusal}");
+        }
+    }
+
+    /// What is a word's character, and where words begin and end, as Rust's regex crate says.
+    #[test]
+    fn words_are_those_of_rust() {
+        let found = |pattern: &str, text: &str| -> Vec<(usize, usize)> {
+            let regex = tokenizers::utils::SysRegex::new(&for_onig(pattern).unwrap()).unwrap();
+            regex.find_iter(text).collect()
+        };
+        for (character, word) in [
+            ('a', true),
+            ('Z', true),
+            ('7', true),
+            ('_', true),
+            ('é', true),
+            ('ß', true),
+            ('ſ', true),
+            ('中', true),
+            ('\u{301}', true),  // a combining mark
+            ('\u{661}', true),  // an Arabic digit
+            ('\u{203f}', true), // a connector
+            ('\u{24b6}', true), // a letter in a circle
+            ('\u{200c}', true), // ZWNJ
+            ('\u{200d}', true), // ZWJ
+            ('\u{200b}', false),
+            ('\u{200e}', false),
+            ('\u{b2}', false), // a digit that is not decimal
+            ('-', false),
+            (' ', false),
+            ('\u{a0}', false),
+            ('€', false),
+        ] {
+            let text = character.to_string();
+            for (pattern, expected) in [
+                (r"\w", word),
+                (r"\W", !word),
+                (r"[\w]", word),
+                (r"[^\w]", !word),
+                (r"[\W]", !word),
+                (r"[^\W]", word),
+                (r"(?i)\w", word),
+                (r"(?i)[^\W]", word),
+                (r"\b.", word),
+                (r"(?i)\B.", !word),
+            ] {
+                assert_eq!(found(pattern, &text).len(), usize::from(expected), "{pattern} {character:?}");
+            }
+        }
+        let text = "a\u{200d}b c";
+        assert_eq!(found(r"\w+|\W+", text), [(0, 5), (5, 6), (6, 7)]);
+        assert_eq!(found(r"\b.", text), [(0, 1), (5, 6), (6, 7)]);
+        assert_eq!(found(r"(?i).\b", text), [(4, 5), (5, 6), (6, 7)]);
+        assert_eq!(found(r"\B.", text), [(1, 4), (4, 5)]);
+        assert_eq!(found(r"(?i)\w", "ss"), [(0, 1), (1, 2)]);
+        assert_eq!(found(r"[\u00e9\U0001F600]", "é😀"), [(0, 2), (2, 6)]);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        for (open, close) in [("(", ")"), ("(?:", ")"), ("[a", "]"), ("(?=[a", "])")] {
+            let nested = |depth| format!("{}x{}", open.repeat(depth), close.repeat(depth));
+            let levels = open.matches(['(', '[']).count();
+            assert!(levels == 2 || for_onig(&nested(200)).is_ok(), "{open}");
+            let refusal = for_onig(&nested(201)).expect_err(open);
+            assert!(refusal.starts_with("more than 200 groups and classes"), "{refusal}");
         }
     }
 }
