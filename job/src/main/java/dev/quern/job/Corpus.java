@@ -6,8 +6,8 @@ import dev.quern.sql.QuernConf;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -29,10 +29,13 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
+import org.apache.spark.sql.catalyst.util.CaseInsensitiveMap;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.execution.datasources.FileIndex;
 import org.apache.spark.sql.execution.datasources.HadoopFsRelation;
 import org.apache.spark.sql.execution.datasources.LogicalRelation;
+import org.apache.spark.sql.execution.datasources.PathFilterFactory;
+import org.apache.spark.sql.execution.datasources.PathFilterStrategy;
 import org.apache.spark.sql.functions;
 import org.apache.spark.sql.types.BinaryType;
 import org.apache.spark.sql.types.DataType;
@@ -48,7 +51,7 @@ import scala.jdk.javaapi.CollectionConverters;
  * @param rows columns as {@link Layout} says: text, those kept, where the row is from
  * @param kept the columns of --keep
  * @param format of the input
- * @param paths what was read, globs resolved; empty for a table
+ * @param paths what is read, globs resolved; of a table, its files
  * @param files how many files; 0 if it is not made of files
  * @param bytes of these; -1 if not known
  * @param textPerByte bytes of text in a byte of the files, estimated
@@ -127,12 +130,24 @@ record Corpus(
     private final TokenizeOptions options;
     private final Configuration conf;
     private final List<Path> paths = new ArrayList<>();
+
+    /** The files of the paths, in folders at any depth, that are not hidden or filtered out. */
+    private final Set<Path> dataFiles = new LinkedHashSet<>();
+
+    private final List<PathFilterStrategy> filters;
     private InputFormat format;
 
     Reader(SparkSession session, TokenizeOptions options) {
       this.session = session;
       this.options = options;
       this.conf = session.sessionState().newHadoopConf();
+      // pathGlobFilter, modifiedBefore, modifiedAfter.
+      this.filters =
+          CollectionConverters.asJava(
+              PathFilterFactory.create(
+                  new CaseInsensitiveMap<>(
+                      scala.collection.immutable.Map$.MODULE$.from(
+                          CollectionConverters.asScala(options.inputOptions())))));
     }
 
     Corpus read() throws IOException {
@@ -143,86 +158,160 @@ record Corpus(
           throw JobException.usage("--input-format table takes one --input, the table's name");
         }
         source = session.table(options.input().get(0));
+        for (String file : source.inputFiles()) {
+          paths.add(new Path(java.net.URI.create(file)));
+        }
       } else {
         resolvePaths();
         source = load();
+        checkAllAreRead(source);
       }
       return select(source);
     }
 
     private void resolvePaths() throws IOException {
-      Set<InputFormat> formats = EnumSet.noneOf(InputFormat.class);
+      Set<Path> found = new LinkedHashSet<>();
       for (String uri : options.input()) {
-        Path path;
         try {
-          path = new Path(uri);
-        } catch (IllegalArgumentException e) {
-          throw JobException.refused("--input '" + uri + "' is not a path: " + e.getMessage());
+          found.addAll(resolve(uri));
+        } catch (JobException e) {
+          throw e;
+        } catch (RuntimeException | LinkageError e) {
+          // Hadoop throws both where the class of a file system, or what it needs, is missing.
+          throw JobException.refused("can't read --input " + uri + ": " + firstLine(e), e);
         }
-        FileSystem files = path.getFileSystem(conf);
-        FileStatus[] found = files.globStatus(path);
-        if (found == null || found.length == 0) {
-          throw JobException.refused("the input " + files.makeQualified(path) + " does not exist");
-        }
-        for (FileStatus status : found) {
-          paths.add(files.makeQualified(status.getPath()));
-          if (options.inputFormat() == null) {
-            formats.add(inferFormat(files, status));
+      }
+      for (Path path : found) {
+        for (Path at = path.getParent(); at != null; at = at.getParent()) {
+          if (found.contains(at)) {
+            throw JobException.refused(
+                "the input "
+                    + path
+                    + " lies in the input "
+                    + at
+                    + ", and would be read twice; leave one of them out of --input");
           }
         }
       }
+      paths.addAll(found);
       if (format == null) {
-        if (formats.size() > 1) {
-          throw JobException.refused(
-              "the input has files of several formats ("
-                  + formats.stream().map(String::valueOf).collect(Collectors.joining(", "))
-                  + "); run Quern for each, or say --input-format");
-        }
-        format = formats.iterator().next();
+        format = inferFormat();
       }
       if (options.wholeFile() && format != InputFormat.TEXT) {
         throw JobException.usage("--whole-file is for text files, not for " + format);
       }
     }
 
-    private InputFormat inferFormat(FileSystem files, FileStatus status) throws IOException {
-      FileStatus file = firstFile(files, status);
-      if (file == null) {
-        throw JobException.refused("the input " + status.getPath() + " has no files");
+    /** The files and folders of one --input; lists the files in them, as Spark takes them. */
+    private List<Path> resolve(String uri) throws IOException {
+      Path path;
+      try {
+        path = new Path(uri);
+      } catch (IllegalArgumentException e) {
+        throw JobException.refused("--input '" + uri + "' is not a path: " + e.getMessage());
       }
-      List<String> parts =
-          new ArrayList<>(
-              Arrays.asList(file.getPath().getName().toLowerCase(Locale.ROOT).split("\\.")));
-      if (COMPRESSED.contains(parts.get(parts.size() - 1))) {
-        parts.remove(parts.size() - 1);
+      FileSystem files = path.getFileSystem(conf);
+      FileStatus[] matches = files.globStatus(path);
+      if (matches == null || matches.length == 0) {
+        throw JobException.refused("the input " + files.makeQualified(path) + " does not exist");
       }
-      InputFormat inferred = parts.size() < 2 ? null : EXTENSIONS.get(parts.get(parts.size() - 1));
+      List<Path> found = new ArrayList<>();
+      for (FileStatus match : matches) {
+        if (isHidden(match.getPath(), path)) {
+          continue;
+        }
+        Path root = files.makeQualified(match.getPath());
+        found.add(root);
+        var listed = files.listFiles(root, true);
+        while (listed.hasNext()) {
+          FileStatus file = listed.next();
+          boolean hidden = false;
+          for (Path at = file.getPath(); at.depth() > root.depth(); at = at.getParent()) {
+            hidden |= isHidden(at.getName());
+          }
+          if (!hidden && filters.stream().allMatch(filter -> filter.accept(file))) {
+            dataFiles.add(files.makeQualified(file.getPath()));
+          }
+        }
+      }
+      if (found.isEmpty()) {
+        throw JobException.refused(
+            "the input " + uri + " has hidden files only (names with _ or . in front)");
+      }
+      return found;
+    }
+
+    /** Whether a glob has matched a hidden name that is not spelt out in it. */
+    private static boolean isHidden(Path match, Path glob) {
+      for (; match != null && glob != null; match = match.getParent(), glob = glob.getParent()) {
+        if (isHidden(match.getName()) && !match.getName().equals(glob.getName())) {
+          return true;
+        }
+      }
+      return false;
+    }
+
+    /** Names that Spark leaves out. */
+    private static boolean isHidden(String name) {
+      return name.startsWith(".")
+          || (name.startsWith("_") && !name.contains("="))
+          || name.endsWith("._COPYING_");
+    }
+
+    private InputFormat inferFormat() {
+      if (dataFiles.isEmpty()) {
+        throw JobException.refused("the input " + paths.get(0) + " has no files");
+      }
+      Path first = dataFiles.iterator().next();
+      InputFormat inferred = formatOf(first);
+      for (Path file : dataFiles) {
+        if (formatOf(file) != inferred) {
+          throw JobException.refused(
+              "the names of "
+                  + first
+                  + " and "
+                  + file
+                  + " do not say one format; choose files by a glob or by --input-option"
+                  + " pathGlobFilter=*.parquet, or say --input-format if they have the same");
+        }
+      }
       if (inferred == null) {
         throw JobException.refused(
             "the name of "
-                + file.getPath()
+                + first
                 + " does not say which format it has; say --input-format parquet, orc, json, csv or"
                 + " text");
       }
       return inferred;
     }
 
-    /** The first file in a folder that Spark would read: hidden ones are left out. */
-    private static FileStatus firstFile(FileSystem files, FileStatus status) throws IOException {
-      if (status.isFile()) {
-        return status;
+    /** What the file's name ends with; null if that says nothing. */
+    private static InputFormat formatOf(Path file) {
+      List<String> parts =
+          new ArrayList<>(Arrays.asList(file.getName().toLowerCase(Locale.ROOT).split("\\.")));
+      if (COMPRESSED.contains(parts.get(parts.size() - 1))) {
+        parts.remove(parts.size() - 1);
       }
-      FileStatus[] children = files.listStatus(status.getPath());
-      Arrays.sort(children);
-      for (FileStatus child : children) {
-        String name = child.getPath().getName();
-        boolean hidden = name.startsWith(".") || (name.startsWith("_") && !name.contains("="));
-        FileStatus file = hidden ? null : firstFile(files, child);
-        if (file != null) {
-          return file;
-        }
+      return parts.size() < 2 ? null : EXTENSIONS.get(parts.get(parts.size() - 1));
+    }
+
+    /** Spark reads the folders in a folder only if they stand for partition columns. */
+    private void checkAllAreRead(Dataset<Row> source) {
+      Set<Path> left = new LinkedHashSet<>(dataFiles);
+      for (String file : source.inputFiles()) {
+        left.remove(new Path(java.net.URI.create(file)));
       }
-      return null;
+      if (!left.isEmpty()) {
+        throw JobException.refused(
+            "Spark would leave out "
+                + left.iterator().next()
+                + " ("
+                + left.size()
+                + " of "
+                + dataFiles.size()
+                + " files), which is in a folder inside the input; name such folders (--input"
+                + " 'docs/*'), or read all with --input-option recursiveFileLookup=true");
+      }
     }
 
     private String[] uris() {
@@ -240,6 +329,8 @@ record Corpus(
           Map<String, String> csv = new LinkedHashMap<>();
           csv.put("header", "true");
           csv.put("multiLine", "true");
+          // Columns in another order than in the first file are an error, not other columns.
+          csv.put("enforceSchema", "false");
           csv.put("escape", "\"");
           // By default Spark drops NUL characters, and takes a quoted empty text for NULL.
           csv.put("charToEscapeQuoteEscaping", "\"");
@@ -277,8 +368,11 @@ record Corpus(
      */
     private StructType jsonSchema() {
       StructType found;
-      if (options.keep().isEmpty() && !options.inputOptions().containsKey("multiLine")) {
-        Dataset<String> lines = session.read().textFile(uris()).limit(JSON_LINES);
+      boolean manyLines =
+          options.inputOptions().keySet().stream().anyMatch("multiLine"::equalsIgnoreCase);
+      if (options.keep().isEmpty() && !manyLines) {
+        Dataset<String> lines =
+            session.read().options(options.inputOptions()).textFile(uris()).limit(JSON_LINES);
         found =
             session
                 .read()
@@ -378,15 +472,15 @@ record Corpus(
       return measured(source, rows, layout, kept, text.name());
     }
 
-    /** Spark takes the rows of a limit into one partition. */
-    private Dataset<Row> limited(Dataset<Row> rows, long limit) {
+    /**
+     * In one partition, of which Spark decides what is in it each time it is computed: not moved to
+     * others, or those of them that are computed again could lose and double documents.
+     */
+    private static Dataset<Row> limited(Dataset<Row> rows, long limit) {
       if (limit > Integer.MAX_VALUE - 16) {
         throw JobException.usage("--limit is at most 2147483631");
       }
-      Dataset<Row> taken = rows.limit((int) limit);
-      int parallel = session.sparkContext().defaultParallelism();
-      // Below, moving them to other cores costs more than it gains.
-      return limit < 10_000 ? taken : taken.repartition((int) Math.max(parallel, limit / 100_000));
+      return rows.limit((int) limit);
     }
 
     private void checkType(StructField field) {
@@ -494,6 +588,10 @@ record Corpus(
         textPerByte = compressed || format == InputFormat.ORC ? COMPRESSION_RATIO : 1;
         parts = whole ? files : Long.MAX_VALUE;
       }
+      if (options.limit() != null) {
+        // Its rows stay in their partition, see there.
+        parts = Long.MAX_VALUE;
+      }
       return new Corpus(
           rows, layout, kept, format, List.copyOf(paths), files, bytes, textPerByte, parts);
     }
@@ -542,7 +640,7 @@ record Corpus(
     boolean countsRows = layout.blockStart() >= 0;
     return files == 0
             || countsRows
-            || parts * 2 > cores
+            || parts > cores / 2
             || text < (8 << 20)
             || text > cores * (double) (1 << 30)
         ? rows

@@ -13,6 +13,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Function;
@@ -208,7 +209,8 @@ public final class TokenizeOptions {
       names = "--limit",
       paramLabel = "N",
       description =
-          "Read exactly N documents (fewer if there are fewer). Which ones is up to Spark.")
+          "Read exactly N documents (fewer if there are fewer), for a trial: which ones is up to Spark, and"
+              + " one core tokenizes them into one file. For many documents take --sample.")
   private Long limit;
 
   @Option(
@@ -519,8 +521,13 @@ public final class TokenizeOptions {
     if (keep.stream().anyMatch(String::isBlank)) {
       throw JobException.usage("--keep has an empty column name");
     }
-    if (new TreeSet<>(keep).size() < keep.size()) {
-      throw JobException.usage("--keep names a column twice");
+    Set<String> names = new TreeSet<>(String.CASE_INSENSITIVE_ORDER);
+    names.addAll(keep);
+    if (names.size() < keep.size()) {
+      throw JobException.usage(
+          "--keep names a column twice: "
+              + String.join(", ", keep)
+              + " (upper and lower case are the same)");
     }
   }
 
@@ -566,17 +573,17 @@ public final class TokenizeOptions {
   }
 
   /**
-   * Refuses keys of ours that nothing reads.
+   * Refuses keys of ours that nothing reads, and values that are not allowed.
    *
-   * @throws JobException naming each, and the nearest there is
+   * @throws JobException naming each; of keys also the nearest there is
    */
   static void checkKeys(SparkConf conf) {
     List<String> known = QuernConf.allEntries().stream().map(QuernConf.Entry::key).toList();
-    List<String> unknown = new ArrayList<>();
+    List<String> wrong = new ArrayList<>();
     for (scala.Tuple2<String, String> setting : conf.getAllWithPrefix(QuernConf.PREFIX)) {
       String key = QuernConf.PREFIX + setting._1();
       if (known.stream().noneMatch(candidate -> covers(candidate, key))) {
-        unknown.add(
+        wrong.add(
             "unknown configuration key "
                 + key
                 + QuernConf.nearest(key, known)
@@ -584,8 +591,17 @@ public final class TokenizeOptions {
                     .orElse(""));
       }
     }
-    if (!unknown.isEmpty()) {
-      throw JobException.usage(unknown.stream().sorted().collect(Collectors.joining("\n")));
+    for (QuernConf.Entry<?> entry : QuernConf.allEntries()) {
+      try {
+        if (conf.contains(entry.key())) {
+          entry.value(conf);
+        }
+      } catch (IllegalArgumentException e) {
+        wrong.add(e.getMessage());
+      }
+    }
+    if (!wrong.isEmpty()) {
+      throw JobException.usage(wrong.stream().sorted().collect(Collectors.joining("\n")));
     }
   }
 
