@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.SparkConf;
+import org.apache.spark.SparkThrowable;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SaveMode;
@@ -421,16 +422,28 @@ public final class TokenizeJob {
    */
   private String explain(Exception failure, OutputFolder folder) {
     Throwable cause = failure;
+    String where = file(cause);
     while (cause.getCause() != null && cause.getCause() != cause) {
       cause = cause.getCause();
+      where = where.isEmpty() ? file(cause) : where;
     }
     String what = Corpus.firstLine(cause);
     boolean onlyAName = cause instanceof LinkageError || cause instanceof ClassNotFoundException;
     return "the run failed: "
         + (onlyAName ? cause.getClass().getSimpleName() + ": " : "")
         + what
+        + where
         + "; "
         + folder.afterFailure();
+  }
+
+  /** The file that could not be read, where Spark says it. */
+  private static String file(Throwable failure) {
+    return failure instanceof SparkThrowable known
+            && known.getCondition() != null
+            && known.getCondition().startsWith("FAILED_READ_FILE")
+        ? " (in " + known.getMessageParameters().get("path") + ")"
+        : "";
   }
 
   static String bytes(long bytes) {

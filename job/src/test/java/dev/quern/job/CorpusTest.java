@@ -128,7 +128,7 @@ class CorpusTest {
     assertThat(documents(in(), "--mode=overwrite")).isEqualTo(2);
     Files.move(folder.resolve("out"), folder.resolve("done"));
     file("b.csv", "text,id\ntwo,2\n");
-    assertThat(fails(Exit.FAILED, in(), "--keep=id")).contains("header");
+    assertThat(fails(Exit.FAILED, in(), "--keep=id")).contains("header", "b.csv");
     assertThat(fails(Exit.FAILED, in())).contains("header");
   }
 
