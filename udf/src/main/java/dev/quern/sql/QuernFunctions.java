@@ -10,12 +10,12 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import org.apache.spark.QueryContext;
 import org.apache.spark.sql.AnalysisException;
 import org.apache.spark.sql.catalyst.FunctionIdentifier;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.expressions.ExpressionInfo;
 import org.apache.spark.sql.catalyst.expressions.NamedArgumentExpression;
+import org.apache.spark.sql.catalyst.trees.CurrentOrigin;
 import org.apache.spark.sql.catalyst.util.ArrayData;
 import org.apache.spark.sql.catalyst.util.MapData;
 import org.apache.spark.sql.classic.SparkSession;
@@ -382,16 +382,17 @@ enum QuernFunctions {
             + expression.dataType().sql());
   }
 
-  /** An error of analysis with that message; Spark's registry of conditions is closed to us. */
+  /**
+   * An error of analysis with that message, where the query stands. Spark's registry of conditions
+   * is closed to us, and PySpark can't print an error without one, so it has the one that passes
+   * any message on.
+   */
   static AnalysisException analysisError(String message, Throwable cause) {
     return new AnalysisException(
-        message,
-        Option$.MODULE$.empty(),
-        Option$.MODULE$.empty(),
-        Option$.MODULE$.apply(cause),
-        Option$.MODULE$.empty(),
-        Map$.MODULE$.empty(),
-        new QueryContext[0]);
+        "USER_RAISED_EXCEPTION",
+        Map$.MODULE$.<String, String>empty().updated("errorMessage", message),
+        CurrentOrigin.get(),
+        Option$.MODULE$.apply(cause));
   }
 
   /** Scala code declares no exceptions: what is checked in Java may pass through it. */
