@@ -13,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
@@ -329,8 +330,6 @@ record Corpus(
           Map<String, String> csv = new LinkedHashMap<>();
           csv.put("header", "true");
           csv.put("multiLine", "true");
-          // Columns in another order than in the first file are an error, not other columns.
-          csv.put("enforceSchema", "false");
           csv.put("escape", "\"");
           // By default Spark drops NUL characters, and takes a quoted empty text for NULL.
           csv.put("charToEscapeQuoteEscaping", "\"");
@@ -339,6 +338,9 @@ record Corpus(
           StructType names = session.read().options(csv).csv(uris()).schema();
           return reader
               .options(csv)
+              // Columns in another order than in the first file are an error, not other columns.
+              .option("enforceSchema", mayBeSparks(names.fieldNames()))
+              .options(options.inputOptions())
               .option("columnNameOfCorruptRecord", CORRUPT_RECORD)
               .schema(names.add(CORRUPT_RECORD, DataTypes.StringType))
               .load(uris());
@@ -360,6 +362,25 @@ record Corpus(
           return reader.options(options.inputOptions()).load(uris());
         }
       }
+    }
+
+    /**
+     * Whether Spark may have made names itself, which it then does not find in the files: for an
+     * empty name (_c0), for those that are there twice (with their position behind).
+     */
+    private static boolean mayBeSparks(String[] names) {
+      Set<String> stems = new TreeSet<>(String.CASE_INSENSITIVE_ORDER);
+      for (int i = 0; i < names.length; i++) {
+        if (names[i].equals("_c" + i)) {
+          return true;
+        }
+        String position = String.valueOf(i);
+        if (names[i].endsWith(position)
+            && !stems.add(names[i].substring(0, names[i].length() - position.length()))) {
+          return true;
+        }
+      }
+      return false;
     }
 
     /**

@@ -132,6 +132,14 @@ class CorpusTest {
     assertThat(fails(Exit.FAILED, in())).contains("header");
   }
 
+  /** As pandas writes them, whose index has no name; Spark makes names of its own for these. */
+  @Test
+  void csvWithEmptyAndDoubleNamesIsRead() throws IOException {
+    file("a.csv", ",text,x,x\n0,one,1,2\n");
+    assertThat(documents(in(), "--keep=_c0")).isEqualTo(1);
+    assertThat(documents(in(), "--mode=overwrite")).isEqualTo(1);
+  }
+
   @Test
   void theSampleOfJsonIsReadWithTheReadersOptions() throws IOException {
     file("a.json", "{\"text\":\n\"one\"}");
