@@ -62,6 +62,7 @@ use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, LazyLock, Once};
+use std::thread;
 
 use quern_engine::{Encode, Error, Kind, Options, Span, Tokenizer};
 use registry::Registry;
@@ -96,7 +97,8 @@ pub unsafe extern "C" fn quern_load(file: i64, file_len: i64, options: i64, opti
         let options = Region::<u8>::check("options", options, options_len)?;
         // SAFETY: the contract.
         let (file, options) = unsafe { (file.input(), options.input()) };
-        Ok(REGISTRY.load(file, &Options::from_json(options)?)?)
+        let options = Options::from_json(options)?;
+        on_a_large_stack(|| Ok(REGISTRY.load(file, &options)?))
     })
 }
 
@@ -510,6 +512,35 @@ fn call(body: impl FnOnce() -> Result<i64, Failure>) -> i64 {
     let status = failure.status;
     LAST.set(Some(failure));
     status
+}
+
+/// onig reads and compiles a regular expression recursively, down to some 2000 levels, and a JVM's thread may have a stack
+/// of a megabyte or less: too deep an expression would end the process.
+const LOADING_STACK_BYTES: usize = 16 << 20;
+
+/// Runs the body of a call on a thread of its own, whose panics are those of the call.
+fn on_a_large_stack(body: impl FnOnce() -> Result<i64, Failure> + Send) -> Result<i64, Failure> {
+    let (result, place) = thread::scope(|scope| -> Result<_, Failure> {
+        let guarded = || {
+            INSIDE.set(true);
+            let result = panic::catch_unwind(AssertUnwindSafe(body));
+            (result, PANIC.take())
+        };
+        let builder = thread::Builder::new().name("quern-load".into()).stack_size(LOADING_STACK_BYTES);
+        let loading = builder.spawn_scoped(scope, guarded).map_err(|error| {
+            Failure::new(
+                INTERNAL,
+                format!(
+                    "no thread can be started to load the tokenizer: {error}; raise the process's limits"
+                ),
+            )
+        })?;
+        Ok(loading.join().expect("its panics are caught"))
+    })?;
+    result.unwrap_or_else(|panic| {
+        PANIC.set(place);
+        panic::resume_unwind(panic)
+    })
 }
 
 /// Panics inside `call` are reported through the ABI, not on the standard error of somebody's executor, where the default

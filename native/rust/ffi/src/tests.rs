@@ -528,6 +528,34 @@ fn a_panic_ends_at_the_border() {
 }
 
 #[test]
+fn loading_has_a_stack_and_panics_of_its_call() {
+    assert_eq!(call(|| on_a_large_stack(|| panic!("a literal"))), INTERNAL);
+    let text = message();
+    assert!(text.contains("ffi/src/tests.rs:") && text.contains(": a literal; this is a bug"), "{text}");
+    assert_eq!(call(|| on_a_large_stack(|| Ok(5))), 5);
+    // On a thread as small as a JVM's, or smaller.
+    let small = std::thread::Builder::new().stack_size(256 << 10);
+    let thread = small.spawn(|| {
+        for depth in [300, 1_500, 100_000] {
+            let pattern = format!("{}x{}", "(".repeat(depth), ")".repeat(depth));
+            let split = format!(
+                r#"{{"type":"Split","pattern":{{"Regex":"{pattern}"}},"behavior":"Isolated","invert":false}}"#
+            );
+            let json = format!(
+                r#"{{"version":"1.0","added_tokens":[],"pre_tokenizer":{split},
+                    "model":{{"type":"WordLevel","vocab":{{"a":0}},"unk_token":"a"}}}}"#
+            );
+            let handle = load_with(&json, r#"{"format":"huggingface"}"#);
+            assert_eq!(handle > 0, depth < 2_000, "{depth}: {handle} {}", message());
+            quern_release(handle);
+            let options = format!(r#"{{"format":"tiktoken","pattern":"{pattern}"}}"#);
+            assert_eq!(load_with("YQ== 0\n", &options), UNSUPPORTED);
+        }
+    });
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
 fn regions_are_checked() {
     let refused = |result: Result<Region<u32>, Failure>| result.err().map(|failure| failure.message).unwrap();
     assert!(refused(Region::check("ids", 8, -1)).contains("ids has a negative length"));
