@@ -77,7 +77,7 @@ record FunctionOptions(
           if (value == null) {
             throw new IllegalArgumentException("the option '" + name + "' is NULL; leave it out");
           }
-          if (values.put(option, value.strip()) != null) {
+          if (values.put(option, option == Option.PATTERN ? value : value.strip()) != null) {
             throw new IllegalArgumentException("the option '" + name + "' is given twice");
           }
         });

@@ -1,8 +1,12 @@
 package dev.quern.sql;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.MapperFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import dev.quern.tokenizer.EncodeOptions.InvalidUtf8;
 import dev.quern.tokenizer.LibraryOptions;
 import dev.quern.tokenizer.LibraryOptions.Allocator;
@@ -68,6 +72,7 @@ public final class QuernConf {
     private final String defaultText;
     private final String doc;
     private final Function<String, T> parser;
+    private final boolean verbatim;
 
     /**
      * @param key the whole key; {@code <name>} at its end stands for any name
@@ -78,6 +83,17 @@ public final class QuernConf {
      */
     public Entry(
         String key, Scope scope, String defaultText, String doc, Function<String, T> parser) {
+      this(key, scope, defaultText, doc, parser, false);
+    }
+
+    /** As above; verbatim if spaces around the value belong to it. */
+    private Entry(
+        String key,
+        Scope scope,
+        String defaultText,
+        String doc,
+        Function<String, T> parser,
+        boolean verbatim) {
       if (!key.startsWith(PREFIX)) {
         throw new IllegalArgumentException(key + " does not begin with " + PREFIX);
       }
@@ -86,6 +102,7 @@ public final class QuernConf {
       this.defaultText = defaultText;
       this.doc = doc;
       this.parser = parser;
+      this.verbatim = verbatim;
     }
 
     public String key() {
@@ -129,7 +146,7 @@ public final class QuernConf {
      */
     public T parse(String text) {
       try {
-        return parser.apply(text == null ? defaultText : text.strip());
+        return parser.apply(text == null ? defaultText : verbatim ? text : text.strip());
       } catch (IllegalArgumentException e) {
         throw new IllegalArgumentException(key + ": " + e.getMessage(), e);
       }
@@ -218,7 +235,8 @@ public final class QuernConf {
           "How a .tiktoken file that is not built in splits text: the name of a built-in tokenizer"
               + " whose pattern it shares, or a regular expression. Such a file can't be loaded"
               + " without it.",
-          QuernConf::optional);
+          QuernConf::optional,
+          true);
 
   public static final Entry<Map<String, Integer>> TIKTOKEN_SPECIAL_TOKENS =
       new Entry<>(
@@ -446,13 +464,22 @@ public final class QuernConf {
                 .collect(Collectors.joining(", ")));
   }
 
+  /** Reads nothing into an id but an id, and no name twice. */
+  private static final ObjectMapper STRICT =
+      JsonMapper.builder()
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
+          .disable(MapperFeature.ALLOW_COERCION_OF_SCALARS)
+          .build();
+
   static Map<String, Integer> specialTokens(String json) {
     if (json == null || json.isBlank()) {
       return Map.of();
     }
     try {
       Map<String, Integer> tokens =
-          new ObjectMapper().readValue(json, new TypeReference<Map<String, Integer>>() {});
+          STRICT.readValue(json, new TypeReference<Map<String, Integer>>() {});
       if (tokens != null && tokens.values().stream().allMatch(id -> id != null && id >= 0)) {
         return tokens;
       }

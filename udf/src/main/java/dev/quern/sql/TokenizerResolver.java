@@ -86,7 +86,9 @@ final class TokenizerResolver {
   static TokenizerReference resolve(
       SparkSession session, String name, FunctionOptions options, boolean trusted) {
     SparkContext context = session.sparkContext();
-    Configuration hadoop = session.sessionState().newHadoopConf();
+    // A session could point a file system elsewhere; the one who started the application may.
+    Configuration hadoop =
+        trusted ? session.sessionState().newHadoopConf() : context.hadoopConfiguration();
     Optional<Path> file = locate(context.getConf(), hadoop, name, trusted);
     if (file.isEmpty()) {
       Source source = new Source(name, null, options.ofTokenizer());
@@ -96,16 +98,17 @@ final class TokenizerResolver {
     }
     try {
       FileSystem fileSystem = file.get().getFileSystem(hadoop);
+      Path path = fileSystem.makeQualified(file.get());
       long now = System.currentTimeMillis();
-      FileStatus status = fileSystem.getFileStatus(file.get());
+      FileStatus status = fileSystem.getFileStatus(path);
       Fingerprint fingerprint =
-          new Fingerprint(file.get(), status.getLen(), status.getModificationTime());
+          new Fingerprint(path, status.getLen(), status.getModificationTime());
       Source source = new Source(name, fingerprint, options.ofTokenizer());
       Optional<TokenizerReference> known = known(context, source);
       if (known.isPresent()) {
         return known.get();
       }
-      TokenizerSpec spec = spec(name, read(name, fileSystem, status), options);
+      TokenizerSpec spec = spec(name, read(name, fileSystem, path, status), options);
       TokenizerReference reference = broadcast(context, name, spec);
       boolean settled =
           status.getModificationTime() > 0
@@ -139,7 +142,8 @@ final class TokenizerResolver {
       return Optional.empty();
     }
     if (mapped != null) {
-      return Optional.of(shipped(conf, mapped).orElseGet(() -> path(name, mapped)));
+      Optional<Path> shipped = shipped(conf, mapped);
+      return shipped.isPresent() ? shipped : Optional.of(path(name, mapped));
     }
     Optional<Path> shipped = shipped(conf, name);
     if (shipped.isPresent()) {
@@ -150,7 +154,10 @@ final class TokenizerResolver {
     }
     Path path = path(name, name);
     boolean defaultOfApplication = name.equals(conf.get(QuernConf.TOKENIZER.key(), null));
-    if (!trusted && !defaultOfApplication && !allowed(path, conf, hadoop)) {
+    // What has been checked is what will be opened.
+    Optional<Path> file =
+        trusted || defaultOfApplication ? Optional.of(path) : allowed(path, conf, hadoop);
+    if (file.isEmpty()) {
       List<String> allowed = QuernConf.ALLOWED_TOKENIZER_PATHS.value(conf);
       throw new TokenizerException(
           Reason.INVALID_ARGUMENT,
@@ -163,7 +170,7 @@ final class TokenizerResolver {
               + "; allowed now: "
               + (allowed.isEmpty() ? "none" : String.join(", ", allowed)));
     }
-    return Optional.of(path);
+    return file;
   }
 
   private static TokenizerException unknown(SparkConf conf, String name) {
@@ -200,9 +207,13 @@ final class TokenizerResolver {
     if (!listed) {
       return Optional.empty();
     }
-    // The driver of YARN's cluster mode finds them in its working directory.
-    File file = new File(SparkFiles.get(name));
-    return Optional.of(new Path((file.exists() ? file : new File(name)).toURI()));
+    // SparkFiles.get would look among the files of a Connect session first. In YARN's cluster mode,
+    // and there alone, they are in the driver's working directory.
+    boolean yarnCluster =
+        conf.get("spark.master", "").equals("yarn")
+            && conf.get("spark.submit.deployMode", "").equals("cluster");
+    String folder = yarnCluster ? "." : SparkFiles.getRootDirectory();
+    return Optional.of(new Path(new File(folder, name).getAbsoluteFile().toURI()));
   }
 
   private static Path path(String name, String uri) {
@@ -213,40 +224,67 @@ final class TokenizerResolver {
     }
   }
 
-  /** Compares whole path components of paths without dots and, for local files, without links. */
-  private static boolean allowed(Path path, SparkConf conf, Configuration hadoop) {
+  /**
+   * The file, without dots and, if it is local, without links, if it is under one of the allowed
+   * prefixes; whole path components are compared.
+   */
+  private static Optional<Path> allowed(Path path, SparkConf conf, Configuration hadoop) {
     for (String prefix : QuernConf.ALLOWED_TOKENIZER_PATHS.value(conf)) {
       try {
-        URI file = real(path, hadoop);
-        URI folder = real(new Path(prefix), hadoop);
-        String under = folder.getPath().endsWith("/") ? folder.getPath() : folder.getPath() + "/";
-        if (file.getScheme().equalsIgnoreCase(folder.getScheme())
-            && String.valueOf(file.getAuthority())
-                .equalsIgnoreCase(String.valueOf(folder.getAuthority()))
-            && !Arrays.asList(file.getPath().split("/")).contains("..")
-            && (file.getPath().equals(folder.getPath()) || file.getPath().startsWith(under))) {
-          return true;
+        Path allowed = new Path(prefix);
+        // First of all: a file system that is not allowed is not even talked to.
+        if (!sameFileSystem(path, allowed, hadoop)) {
+          continue;
+        }
+        Path file = real(path, hadoop);
+        String below = file.toUri().getPath();
+        String folder = real(allowed, hadoop).toUri().getPath();
+        String under = folder.endsWith("/") ? folder : folder + "/";
+        if (!Arrays.asList(below.split("/")).contains("..")
+            && (below.equals(folder) || below.startsWith(under))) {
+          return Optional.of(file);
         }
       } catch (IOException | IllegalArgumentException e) {
         // A prefix whose file system can't be reached allows nothing; the next one may.
         continue;
       }
     }
-    return false;
+    return Optional.empty();
   }
 
-  private static URI real(Path path, Configuration hadoop) throws IOException {
+  private static boolean sameFileSystem(Path path, Path allowed, Configuration hadoop) {
+    URI standard = FileSystem.getDefaultUri(hadoop);
+    URI one = withFileSystem(path.toUri(), standard);
+    URI other = withFileSystem(allowed.toUri(), standard);
+    return one.getScheme().equalsIgnoreCase(other.getScheme())
+        && authority(one).equalsIgnoreCase(authority(other));
+  }
+
+  /** The URI, or that of the default file system if it is only a path (or has its scheme alone). */
+  private static URI withFileSystem(URI uri, URI standard) {
+    boolean mayBeDefault =
+        uri.getScheme() == null || uri.getScheme().equalsIgnoreCase(standard.getScheme());
+    return mayBeDefault && uri.getAuthority() == null ? standard : uri;
+  }
+
+  private static String authority(URI uri) {
+    return uri.getAuthority() == null ? "" : uri.getAuthority();
+  }
+
+  private static Path real(Path path, Configuration hadoop) throws IOException {
     URI uri = path.getFileSystem(hadoop).makeQualified(path).toUri();
-    File local = new File(uri.getPath());
+    if (!"file".equalsIgnoreCase(uri.getScheme())) {
+      return new Path(uri);
+    }
     // A local path that is not there can't be resolved, and can't be loaded either.
-    return uri.getScheme().equals("file") && local.exists()
-        ? new Path("file", null, local.toPath().toRealPath().toString()).toUri()
-        : uri;
+    File local = new File(uri.getPath());
+    return new Path(
+        "file", null, local.exists() ? local.toPath().toRealPath().toString() : uri.getPath());
   }
 
   // ---- Files -----------------------------------------------------------------------------------
 
-  private static byte[] read(String name, FileSystem fileSystem, FileStatus status)
+  private static byte[] read(String name, FileSystem fileSystem, Path path, FileStatus status)
       throws IOException {
     if (status.isDirectory()) {
       throw failure(
@@ -266,7 +304,7 @@ final class TokenizerResolver {
           null);
     }
     byte[] bytes = new byte[(int) status.getLen()];
-    try (FSDataInputStream in = fileSystem.open(status.getPath())) {
+    try (FSDataInputStream in = fileSystem.open(path)) {
       in.readFully(0, bytes);
     }
     return bytes;

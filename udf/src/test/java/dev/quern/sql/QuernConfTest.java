@@ -62,6 +62,35 @@ class QuernConfTest {
         .isEqualTo(Map.of("<|x|>", 7));
     assertThatThrownBy(() -> QuernConf.TIKTOKEN_SPECIAL_TOKENS.parse("{\"<|x|>\": -7}"))
         .hasMessageStartingWith("spark.quern.tiktoken.specialTokens: not a JSON object");
+    for (String loose :
+        List.of(
+            "{\"a\": 7.9}",
+            "{\"a\": 7.0}",
+            "{\"a\": \"7\"}",
+            "{\"a\": true}",
+            "{\"a\": null}",
+            "{\"a\": \"\"}",
+            "{\"a\": 2147483648}",
+            "{\"a\": 7} x",
+            "{\"a\": 7} {}",
+            "{\"a\": 7, \"a\": 8}",
+            "[7]",
+            "\"\"",
+            "null")) {
+      assertThatThrownBy(() -> QuernConf.TIKTOKEN_SPECIAL_TOKENS.parse(loose))
+          .as(loose)
+          .hasMessageStartingWith("spark.quern.tiktoken.specialTokens: not a JSON object");
+    }
+    assertThat(QuernConf.TIKTOKEN_PATTERN.parse(" ?\\S+ "))
+        .as("spaces are of the expression")
+        .contains(" ?\\S+ ");
+    assertThat(
+            FunctionOptions.parse(
+                    Map.of("pattern", " x ", "engine", " auto "),
+                    FunctionOptions.Option.OF_ENCODING,
+                    new SQLConf())
+                .pattern())
+        .contains(" x ");
     assertThatThrownBy(() -> QuernConf.ALLOCATOR.parse("jemalloc"))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("spark.quern.allocator: 'jemalloc' is not one of auto, mimalloc, system");

@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
+import org.apache.spark.SparkFiles;
 import org.apache.spark.sql.AnalysisException;
 import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.Test;
@@ -198,6 +199,9 @@ class TokenizerReferenceTest {
             TestSpark.ALLOWED + "/../allowed-not/words.json",
             "file:" + TestSpark.ALLOWED + "/../../" + folder.getFileName() + "/words.json",
             link.toString(),
+            "FILE://" + link,
+            "File:" + link,
+            "FILE:" + secret,
             "/no/such/file.json",
             "hdfs://elsewhere/y/words.json")) {
       assertThatThrownBy(() -> TestSpark.rows("SELECT tokenize('corn', '" + path + "')"))
@@ -207,6 +211,12 @@ class TokenizerReferenceTest {
           .hasMessageContaining("spark.quern.allowedTokenizerPaths")
           .hasMessageContaining("spark.quern.tokenizers.<name>");
     }
+    Path inside = TestSpark.ALLOWED.resolve("words.json");
+    SparkConf conf = new SparkConf(false).set("spark.quern.allowedTokenizerPaths", "FILE:/");
+    assertThat(locate(conf, link.toString()))
+        .as("what is opened is what was checked, not the link")
+        .contains("file:" + secret.toRealPath());
+    assertThat(locate(conf, inside.toString())).contains("file:" + inside);
     Files.delete(link);
     assertThat(
             TokenizerReference.resolve(SESSION, secret.toString(), Map.of(), true)
@@ -244,6 +254,36 @@ class TokenizerReferenceTest {
 
   private static Optional<String> locate(SparkConf conf, String name) {
     return TokenizerResolver.locate(conf, new Configuration(), name, false).map(Object::toString);
+  }
+
+  @Test
+  void whatASessionSetsOfFileSystemsDoesNotCount() throws Exception {
+    TestSpark.with(
+        Map.of("fs.defaultFS", "nothing://nowhere", "spark.hadoop.fs.defaultFS", "nothing://x"),
+        () -> {
+          String file = TestSpark.ALLOWED.resolve("words.json").toString();
+          assertThat(resolve(file, Map.of()).open().encode("corn")).containsExactly(2);
+        });
+    // Not asked at all: this file system does not answer.
+    SparkConf conf =
+        new SparkConf(false)
+            .set(
+                "spark.quern.allowedTokenizerPaths", "hdfs://nn.invalid/x, hdfs://other.invalid/x");
+    assertThatThrownBy(() -> locate(conf, "s3a://nn.invalid/x/t.json"))
+        .hasMessageContaining("SQL may not load");
+  }
+
+  @Test
+  void shippedFilesAreThoseOfTheApplication() {
+    String name = "listed.json";
+    SparkConf conf = new SparkConf(false).set("spark.files", "hdfs://nn/a/" + name);
+    assertThat(locate(conf, name))
+        .contains("file:" + Path.of(SparkFiles.getRootDirectory(), name).toAbsolutePath());
+    conf.set("spark.master", "yarn").set("spark.submit.deployMode", "cluster");
+    assertThat(locate(conf, name).get())
+        .startsWith("file:")
+        .doesNotContain("spark-")
+        .endsWith(name);
   }
 
   @Test
