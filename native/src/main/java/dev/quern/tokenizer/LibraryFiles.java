@@ -20,11 +20,15 @@ import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.security.SecureRandom;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -32,7 +36,8 @@ import java.util.stream.Stream;
  * The libraries packed in the jar, and the private folder in which this process unpacks one.
  *
  * <p>Each process has a folder of its own, {@code <directory>/quern-<user>/<pid>-<random>}, so that
- * processes that start at once can't disturb each other. Beside it stands {@code
+ * processes that start at once can't disturb each other. Class loaders of one process differ in the
+ * end of the name, after a random part that they share. Beside it stands {@code
  * <pid>-<random>.lock}, locked as long as the process lives (the system drops the lock however it
  * dies) and made before the folder: whoever gets the lock of another knows that the folder is left
  * over, and removes both.
@@ -41,6 +46,16 @@ final class LibraryFiles {
   private static final String RESOURCES = "/dev/quern/native/";
   private static final Set<PosixFilePermission> PRIVATE =
       PosixFilePermissions.fromString("rwx------");
+
+  /** Where class loaders of one JVM tell each other what their folders' names begin with. */
+  private static final String NAMES_PROPERTY = "quern.library.names";
+
+  private static final Pattern LOCK_FILE = Pattern.compile("\\d+-[0-9a-f-]+\\.lock");
+
+  /**
+   * By directory, null for the default: an attempt to load that failed leaves its folder behind.
+   */
+  private static final Map<Path, LibraryFiles> OPENED = new HashMap<>();
 
   /** One library in the jar, a line of platforms.txt. */
   record Packed(String platform, String allocator, String sha256) {}
@@ -56,22 +71,40 @@ final class LibraryFiles {
   }
 
   /**
-   * Makes this process's folder, and removes those of processes that are gone.
+   * Makes this process's folder, and removes those of processes that are gone. Called again, it
+   * gives the folder that is there.
    *
    * @param directory where to make it; null for java.io.tmpdir
    */
-  static LibraryFiles open(Path directory) {
+  static synchronized LibraryFiles open(Path directory) {
+    LibraryFiles opened = OPENED.get(directory);
+    if (opened == null) {
+      opened = make(directory);
+      OPENED.put(directory, opened);
+    }
+    return opened;
+  }
+
+  private static LibraryFiles make(Path directory) {
     Path parent = directory == null ? Path.of(System.getProperty("java.io.tmpdir")) : directory;
     String user = System.getProperty("user.name", "").replaceAll("[^A-Za-z0-9._-]", "_");
     Path root = parent.toAbsolutePath().resolve("quern-" + user);
     try {
       makePrivate(root);
       checkExecution(root);
-      removeLeftovers(root);
-      String name = ProcessHandle.current().pid() + "-" + UUID.randomUUID();
+      String own = ownNames();
+      String name = own + Long.toHexString(new SecureRandom().nextLong());
       Path lockFile = root.resolve(name + ".lock");
       FileChannel lock = lock(lockFile);
-      checkOwner(root, lockFile);
+      try {
+        checkOwner(root, lockFile);
+      } catch (IOException | TokenizerException e) {
+        delete(lockFile);
+        close(lock);
+        throw e;
+      }
+      // Only now: in a folder of another user, names could mean whatever that user likes.
+      removeLeftovers(root, own);
       Path folder = Files.createDirectory(root.resolve(name), privately(root));
       Runtime.getRuntime()
           .addShutdownHook(
@@ -95,6 +128,16 @@ final class LibraryFiles {
               + "; set spark.quern.library.directory to a folder that this user may write to",
           e);
     }
+  }
+
+  /** What the names of this JVM's folders begin with; in containers all have the same pid. */
+  private static String ownNames() {
+    String names = System.getProperty(NAMES_PROPERTY);
+    if (names == null) {
+      names = ProcessHandle.current().pid() + "-" + UUID.randomUUID() + "-";
+      System.setProperty(NAMES_PROPERTY, names);
+    }
+    return names;
   }
 
   private static FileAttribute<?>[] privately(Path path) {
@@ -124,7 +167,9 @@ final class LibraryFiles {
 
   /** Whoever owns the folder could exchange what we load. */
   private static void checkOwner(Path root, Path ownFile) throws IOException {
-    if (posix(root) && !Files.getOwner(root).equals(Files.getOwner(ownFile))) {
+    if (posix(root)
+        && !Files.getOwner(root, LinkOption.NOFOLLOW_LINKS)
+            .equals(Files.getOwner(ownFile, LinkOption.NOFOLLOW_LINKS))) {
       throw unsafe(root, "belongs to another user");
     }
   }
@@ -199,14 +244,14 @@ final class LibraryFiles {
   private static FileChannel lock(Path lockFile) throws IOException {
     while (true) {
       FileChannel channel =
-          FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+          FileChannel.open(lockFile, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
       try {
         channel.lock();
       } catch (IOException e) {
         // A file system without locks: nobody gets this one's lock either, so nobody removes it.
         return channel;
       }
-      if (Files.exists(lockFile)) {
+      if (Files.exists(lockFile, LinkOption.NOFOLLOW_LINKS)) {
         return channel;
       }
       // Another process took it for left over, between our open and our lock.
@@ -214,16 +259,16 @@ final class LibraryFiles {
     }
   }
 
-  private static void removeLeftovers(Path root) throws IOException {
-    // Closing any channel of a file drops all this process's locks on it: leave our own alone.
-    String own = ProcessHandle.current().pid() + "-";
+  private static void removeLeftovers(Path root, String own) throws IOException {
     try (DirectoryStream<Path> locks = Files.newDirectoryStream(root, "*.lock")) {
       for (Path lockFile : locks) {
         String name = lockFile.getFileName().toString();
-        if (name.startsWith(own)) {
+        // Closing any channel of a file drops all this process's locks on it: leave our own alone.
+        if (name.startsWith(own) || !LOCK_FILE.matcher(name).matches()) {
           continue;
         }
-        try (FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.WRITE);
+        try (FileChannel channel =
+                FileChannel.open(lockFile, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
             FileLock lock = channel.tryLock()) {
           if (lock != null
               && delete(root.resolve(name.substring(0, name.length() - ".lock".length())))) {

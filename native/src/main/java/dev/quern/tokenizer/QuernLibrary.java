@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.CodeSource;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -100,7 +101,10 @@ public final class QuernLibrary {
   /** The oldest JNA whose loading this class was tested with. */
   private static final String JNA_MINIMUM = "5.7.0";
 
-  /** Where class loaders of one JVM tell each other what is loaded: options, newline, file. */
+  /**
+   * Where class loaders of one JVM tell each other what is loaded: options, file, private folder; a
+   * line each.
+   */
   private static final String LOADED_PROPERTY = "quern.library.loaded";
 
   /**
@@ -108,6 +112,9 @@ public final class QuernLibrary {
    * properties would be one too, but JNA writes to them on the thread that opens the library.)
    */
   private static final String JVM_LOCK = "dev.quern.tokenizer.QuernLibrary: loading";
+
+  /** Opened for good, also when something was wrong with them: see {@link #open}. */
+  private static final Map<Path, NativeLibrary> OPENED = new HashMap<>();
 
   private static volatile String file;
 
@@ -121,8 +128,8 @@ public final class QuernLibrary {
    */
   public static void load(LibraryOptions options) {
     synchronized (JVM_LOCK) {
-      String[] loaded = System.getProperty(LOADED_PROPERTY, "").split("\n", 2);
-      if (loaded.length == 2 && !loaded[0].equals(options.toString())) {
+      String[] loaded = System.getProperty(LOADED_PROPERTY, "").split("\n", 3);
+      if (loaded.length == 3 && !loaded[0].equals(options.toString())) {
         throw new TokenizerException(
             Reason.LIBRARY,
             "this process has loaded the native library with ("
@@ -134,8 +141,7 @@ public final class QuernLibrary {
                 + " spark.quern.library.directory)");
       }
       if (file == null) {
-        file = loaded.length == 2 ? share(Path.of(loaded[1])) : loadFirst(options);
-        System.setProperty(LOADED_PROPERTY, options + "\n" + file);
+        file = loaded.length == 3 ? share(loaded) : loadFirst(options);
       }
     }
   }
@@ -144,9 +150,9 @@ public final class QuernLibrary {
   static void ensureLoaded() {
     if (file == null) {
       synchronized (JVM_LOCK) {
-        String[] loaded = System.getProperty(LOADED_PROPERTY, "").split("\n", 2);
-        if (loaded.length == 2) {
-          file = share(Path.of(loaded[1]));
+        String[] loaded = System.getProperty(LOADED_PROPERTY, "").split("\n", 3);
+        if (loaded.length == 3) {
+          file = share(loaded);
         } else {
           load(LibraryOptions.DEFAULT);
         }
@@ -155,17 +161,14 @@ public final class QuernLibrary {
   }
 
   /** The file that another class loader of this JVM has loaded: the system maps it once. */
-  private static String share(Path library) {
-    register(library, library.getParent());
-    return library.toString();
+  private static String share(String[] loaded) {
+    register(Path.of(loaded[1]), Path.of(loaded[2]));
+    return loaded[1];
   }
 
   private static String loadFirst(LibraryOptions options) {
-    LibraryFiles files = LibraryFiles.open(options.directory());
     Path library = options.library();
-    if (library == null) {
-      library = files.unpack(options.allocator());
-    } else if (!Files.isRegularFile(library)) {
+    if (library != null && !Files.isRegularFile(library)) {
       throw new TokenizerException(
           Reason.LIBRARY,
           "there is no native library at "
@@ -173,6 +176,8 @@ public final class QuernLibrary {
               + ": nothing else is tried while spark.quern.library.path is set; correct it or unset"
               + " it");
     }
+    LibraryFiles files = LibraryFiles.open(options.directory());
+    library = library == null ? files.unpack(options.allocator()) : library;
     library = library.toAbsolutePath();
     register(library, files.folder());
     String allocator = text(QuernLibrary::quern_allocator);
@@ -190,6 +195,7 @@ public final class QuernLibrary {
               + allocator
               + " or auto");
     }
+    System.setProperty(LOADED_PROPERTY, options + "\n" + library + "\n" + files.folder());
     return library.toString();
   }
 
@@ -234,16 +240,34 @@ public final class QuernLibrary {
               + ": take library and jar of the same Quern version, or unset"
               + " spark.quern.library.path to use the packed one");
     }
-    Native.register(QuernLibrary.class, opened);
+    try {
+      Native.register(QuernLibrary.class, opened);
+    } catch (UnsatisfiedLinkError e) {
+      throw new TokenizerException(
+          Reason.LIBRARY,
+          "the native library "
+              + library
+              + " lacks a function that this jar needs ("
+              + e.getMessage()
+              + "): take library and jar of the same Quern version, or unset"
+              + " spark.quern.library.path to use the packed one",
+          e);
+    }
   }
 
   /**
    * Opens the library on a thread that never ends. mimalloc takes the thread that opens it for the
    * main thread of the process, whose heap goes when it ends; a later thread can be given the same
    * thread pointer and with it that dead heap, and its first allocation ends the process. So a task
-   * thread that loads the library and then idles out would take its executor along.
+   * thread that loads the library and then idles out would take its executor along. A library that
+   * turned out to be a wrong one stays open, with its thread, for the next attempt: what else it
+   * runs on that thread can't be known.
    */
   private static NativeLibrary open(Path library) {
+    NativeLibrary known = OPENED.get(library);
+    if (known != null) {
+      return known;
+    }
     CompletableFuture<NativeLibrary> opened = new CompletableFuture<>();
     Thread keeper =
         new Thread(
@@ -269,7 +293,8 @@ public final class QuernLibrary {
     keeper.setContextClassLoader(null); // it outlives the application that loaded the library
     keeper.start();
     try {
-      return opened.join();
+      OPENED.put(library, opened.join());
+      return OPENED.get(library);
     } catch (CompletionException e) {
       if (e.getCause() instanceof UnsatisfiedLinkError unsatisfied) {
         throw unsatisfied;

@@ -11,6 +11,7 @@ import java.io.File;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
@@ -194,7 +195,18 @@ class LibraryLoadingTest {
 
   @Test
   void anExplicitLibraryMustHaveTheAllocatorAsked() throws Exception {
-    Path library = folder.resolve(System.mapLibraryName("other"));
+    Path library = explicit();
+    assertThat(run("AUTO", folder, library))
+        .containsEntry("allocator", "system")
+        .containsEntry("file", library.toString());
+    assertThat(run("MIMALLOC", folder, library).get("message"))
+        .contains(library.toString(), "uses the allocator system, not mimalloc");
+  }
+
+  /** A copy of the packed one, alone in a folder. */
+  private Path explicit() throws IOException {
+    Path library =
+        Files.createDirectories(folder.resolve("given")).resolve(System.mapLibraryName("other"));
     try (var in =
         LibraryFiles.class.getResourceAsStream(
             "/dev/quern/native/"
@@ -203,11 +215,7 @@ class LibraryLoadingTest {
                 + System.mapLibraryName("quern"))) {
       Files.copy(in, library);
     }
-    assertThat(run("AUTO", folder, library))
-        .containsEntry("allocator", "system")
-        .containsEntry("file", library.toString());
-    assertThat(run("MIMALLOC", folder, library).get("message"))
-        .contains(library.toString(), "uses the allocator system, not mimalloc");
+    return library;
   }
 
   private Path compiled(String name, String source) throws Exception {
@@ -236,6 +244,66 @@ class LibraryLoadingTest {
     Path foreign = compiled("foreign", "int something_else(void) { return 1; }\n");
     assertThat(run("AUTO", folder, foreign).get("message"))
         .contains(foreign.toString(), "not Quern's");
+    Path part = compiled("part", "long long quern_abi_version(void) { return 1; }\n");
+    assertThat(run("AUTO", folder, part))
+        .containsEntry("reason", "LIBRARY")
+        .hasEntrySatisfying(
+            "message",
+            text ->
+                assertThat(text)
+                    .contains(part.toString(), "lacks a function", "spark.quern.library.path"));
+  }
+
+  @Test
+  void attemptsThatFailLeaveNothingMoreBehind() throws Exception {
+    for (Path wrong :
+        List.of(
+            folder.resolve("missing"),
+            compiled("none", "int something_else(void) { return 1; }"))) {
+      Map<String, String> report = run("AUTO", folder, wrong, "retry");
+      assertThat(report)
+          .containsEntry("failed", "LIBRARY LIBRARY LIBRARY LIBRARY LIBRARY")
+          .containsEntry("keepers", Files.exists(wrong) ? "1" : "0")
+          .containsEntry("files", "2")
+          .containsEntry("ids", "2");
+    }
+    assertThat(inRoot()).isEmpty();
+  }
+
+  @Test
+  void classLoadersShareAnExplicitLibrary() throws Exception {
+    Path library = explicit();
+    Map<String, String> report = run("AUTO", folder, library, "loaders");
+    assertThat(report).containsEntry("otherFile", library.toString());
+    try (Stream<Path> beside = Files.list(library.getParent())) {
+      assertThat(beside).as("JNA's own library is not put there").containsExactly(library);
+    }
+  }
+
+  /** In containers all processes are number 1. */
+  @Test
+  void leftoversWithTheNumberOfALivingProcessAreRemoved() throws Exception {
+    LibraryFiles first = LibraryFiles.open(folder);
+    assertThat(LibraryFiles.open(folder)).isSameAs(first);
+    Path outside = Files.writeString(folder.resolve("outside"), "stays");
+    String left = ProcessHandle.current().pid() + "-0123-abcd";
+    Files.createDirectory(root().resolve(left));
+    Files.createSymbolicLink(root().resolve(left).resolve("link"), outside);
+    Files.createFile(root().resolve(left + ".lock"));
+    Files.createDirectory(root().resolve("12-34"));
+    Files.createSymbolicLink(root().resolve("12-34.lock"), outside);
+    Files.createFile(root().resolve(".lock"));
+    Files.createSymbolicLink(root().resolve("56-78"), folder);
+    Files.createFile(root().resolve("56-78.lock"));
+    // Another spelling of the same folder, as another class loader would open it.
+    LibraryFiles second = LibraryFiles.open(folder.resolve("."));
+    assertThat(root().resolve(left)).doesNotExist();
+    assertThat(root().resolve(left + ".lock")).doesNotExist();
+    assertThat(Files.exists(root().resolve("56-78"), LinkOption.NOFOLLOW_LINKS)).isFalse();
+    assertThat(first.folder()).exists();
+    assertThat(second.folder()).exists();
+    assertThat(outside).hasContent("stays");
+    assertThat(root().resolve("12-34")).as("its lock is a link").exists();
   }
 
   @Test

@@ -16,7 +16,8 @@ import java.util.stream.Stream;
  *
  * <p>Arguments: allocator, directory, library ("-" for none), and what to do then: nothing, wait
  * (until its input ends), again (load with other options), loaders (load in a second class loader),
- * threads (load on a thread that ends, then use it from others).
+ * threads (load on a thread that ends, then use it from others), retry (load it several times,
+ * which must fail each time, then the packed one).
  */
 final class LoadingChild {
   private LoadingChild() {}
@@ -25,6 +26,12 @@ final class LoadingChild {
     if (arguments.length > 3 && arguments[3].equals("threads")) {
       onThreadsThatEnd(
           new LibraryOptions(Allocator.valueOf(arguments[0]), null, path(arguments[1])));
+      return;
+    }
+    if (arguments.length > 3 && arguments[3].equals("retry")) {
+      retry(
+          new LibraryOptions(
+              Allocator.valueOf(arguments[0]), path(arguments[2]), path(arguments[1])));
       return;
     }
     try {
@@ -61,6 +68,28 @@ final class LoadingChild {
           });
     }
     System.out.println("ended=true");
+  }
+
+  private static void retry(LibraryOptions wrong) throws IOException {
+    for (int attempt = 0; attempt < 5; attempt++) {
+      try {
+        QuernLibrary.load(wrong);
+        throw new AssertionError("it must fail");
+      } catch (TokenizerException e) {
+        System.out.println("failed=" + e.reason());
+      }
+    }
+    long keepers =
+        Thread.getAllStackTraces().keySet().stream()
+            .filter(thread -> thread.getName().equals("quern-library"))
+            .count();
+    System.out.println("keepers=" + keepers);
+    QuernLibrary.load(new LibraryOptions(Allocator.AUTO, null, wrong.directory()));
+    Path folder = Path.of(QuernLibrary.file()).getParent();
+    try (Stream<Path> files = Files.list(folder.getParent())) {
+      System.out.println("files=" + files.count());
+    }
+    report();
   }
 
   private static void run(Runnable work) throws InterruptedException {
