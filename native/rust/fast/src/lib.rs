@@ -7,6 +7,7 @@
 //! `load` takes a file apart and names the part that is not recognised; `normalize`, `pretoken` (with
 //! `window`), `bpe` are the parts; `encode` is the way through them.
 mod bpe;
+mod cache;
 mod encode;
 mod load;
 mod memory;
@@ -347,4 +348,32 @@ impl FastTokenizer {
 enum Piece<'t> {
     Token(u32, usize, usize),
     Text(&'t str, Option<usize>),
+}
+impl FastTokenizer {
+    pub fn pre(&self, text: &str, mut f: impl FnMut(&[u8])) {
+        let t = text.as_bytes();
+        let mut at = 0;
+        while at < t.len() {
+            let e = self.pattern.end(t, at);
+            let mut b = at;
+            let mut i = at;
+            loop {
+                i += unicode::decode(t, i).1;
+                if i >= e {
+                    break;
+                }
+                if self.segmenter().cut_at(t, i) {
+                    f(&t[b..i]);
+                    b = i;
+                }
+            }
+            f(&t[b..e]);
+            at = e;
+        }
+    }
+    pub fn nids(&self, state: &mut ThreadState, text: &[u8]) -> usize {
+        let mut n = 0;
+        self.segmenter().spans(state, text, |_, _, _| n += 1);
+        n
+    }
 }

@@ -601,7 +601,9 @@ pub mod x86 {
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vbmi")
-                && is_x86_feature_detected!("avx512vbmi2"))
+                && is_x86_feature_detected!("avx512vbmi2")
+                && is_x86_feature_detected!("aes")
+                && is_x86_feature_detected!("vaes"))
             .then_some(Avx512(()))
         }
     }
