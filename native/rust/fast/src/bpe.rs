@@ -16,10 +16,10 @@
 //! sides may be encoded alone. See `Joints`. Test: `cuts_between_characters`.
 use crate::Unsupported;
 use crate::memory::{Carver, Table};
+use crate::pairs::{NONE, Pairs, TOKEN_BITS, VALUE_BITS};
 
 /// A token's number inside of the engine: bytes first, then by rank.
 pub type Inner = u32;
-const NONE: u32 = u32::MAX;
 /// In what `short` and `long` give: the token is one only of a whole pre-token, and it could be taken for a
 /// piece of one.
 pub const PIECE_DOUBTFUL: u32 = 1 << 30;
@@ -104,105 +104,6 @@ impl Index {
     }
     pub fn get(&self, v: &Vocabulary, text: &[u8]) -> Option<u32> {
         self.find(v, text, hash_bytes(text)).ok().map(|at| self.slots[at] as u32 - 1)
-    }
-}
-
-/// (left, right) -> value: a filter of a bit a hash, small enough for the second-level cache, that answers
-/// most look-ups of pairs that don't merge; and lines of eight slots, a slot the complement of 20 + 20 bits
-/// of key and 24 of value. A full line goes on in the next. The very last line stays empty: what the filter
-/// denies is looked up there, without a branch and without touching other memory.
-struct Pairs {
-    lines: Table<PairLine>,
-    filter: Table<u64>,
-    shift: u32,
-}
-
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-struct PairLine([u64; 8]);
-
-const PAIR_BITS: u32 = 20;
-const VALUE_BITS: u32 = 24;
-
-impl Pairs {
-    /// Lines and words of the filter for n pairs.
-    fn sizes(n: usize) -> (usize, usize) {
-        (n / 6 + 3, (n * 8).next_power_of_two().max(64) / 64)
-    }
-    fn new(n: usize, memory: &mut Carver) -> Pairs {
-        let (lines, words) = Pairs::sizes(n);
-        Pairs {
-            lines: memory.table(lines),
-            filter: memory.table(words),
-            shift: 64 - (words * 64).trailing_zeros(),
-        }
-    }
-    fn bytes(n: usize) -> usize {
-        let (lines, words) = Pairs::sizes(n);
-        Carver::size::<PairLine>(lines) + Carver::size::<u64>(words)
-    }
-    #[inline(always)]
-    fn hash(left: u32, right: u32) -> (u64, u64) {
-        let key = (left as u64) << PAIR_BITS | right as u64;
-        let h = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (!(key << VALUE_BITS), h ^ h >> 29)
-    }
-    fn insert(&mut self, left: u32, right: u32, value: u32) {
-        let (key, hash) = Pairs::hash(left, right);
-        let bit = hash.wrapping_mul(0xd6e8_feb8_6659_fd93) >> self.shift;
-        self.filter[(bit >> 6) as usize] |= 1 << (bit & 63);
-        let mut at = self.line(hash);
-        loop {
-            let line = &mut self.lines[at].0;
-            if let Some(slot) = line.iter_mut().find(|s| **s == 0 || (**s ^ key) >> VALUE_BITS == 0) {
-                *slot = key ^ value as u64;
-                return;
-            }
-            at = self.after(at);
-        }
-    }
-    #[inline(always)]
-    fn line(&self, hash: u64) -> usize {
-        (((hash >> 32) * (self.lines.len() as u64 - 1)) >> 32) as usize
-    }
-    #[inline(always)]
-    fn after(&self, line: usize) -> usize {
-        if line + 2 >= self.lines.len() { 0 } else { line + 1 }
-    }
-    /// The line to look a pair up in (the empty one if there is no such pair, or if not `wanted`), its key.
-    #[inline(always)]
-    fn place(&self, left: u32, right: u32, wanted: bool) -> (usize, u64) {
-        let (key, hash) = Pairs::hash(left, right);
-        let bit = hash.wrapping_mul(0xd6e8_feb8_6659_fd93) >> self.shift;
-        // SAFETY: the shift leaves as many bits as the filter has.
-        let word = unsafe { *self.filter.get_unchecked((bit >> 6) as usize) };
-        let known = word >> (bit & 63) & wanted as u64;
-        let line = self.line(hash) as u64;
-        // A select by arithmetic: a branch here would be mispredicted half of the time.
-        let empty = self.lines.len() as u64 - 1;
-        ((empty ^ ((empty ^ line) & known.wrapping_neg())) as usize, key)
-    }
-    /// The value, or NONE.
-    #[inline(always)]
-    fn find(&self, mut line: usize, key: u64) -> u32 {
-        loop {
-            // SAFETY: a line that `place` gave, or one after it.
-            let PairLine(s) = unsafe { self.lines.get_unchecked(line) };
-            // A slot of this key leaves its value, any other one more than a value; a free one (0) does too,
-            // since no key is all ones.
-            let found = s.iter().fold(u64::MAX, |a, s| a.min(s ^ key));
-            let value = if found >> VALUE_BITS == 0 { found as u32 } else { NONE };
-            if value != NONE || s[7] == 0 {
-                return value;
-            }
-            line = self.after(line);
-        }
-    }
-    /// The value, or NONE.
-    #[inline(always)]
-    fn get(&self, left: u32, right: u32) -> u32 {
-        let (line, key) = self.place(left, right, true);
-        self.find(line, key)
     }
 }
 
@@ -498,7 +399,7 @@ impl Job {
         let place = if before != 0 { previous } else { SMALL };
         self.waiting[1] = (place as u32, line, key);
         for (_, line, _) in self.waiting {
-            prefetch((&raw const pairs.lines[line]).cast());
+            pairs.prefetch(line);
         }
         false
     }
@@ -506,7 +407,7 @@ impl Job {
 
 impl Bpe {
     pub fn new(v: Vocabulary, index: Index) -> Result<Bpe, Unsupported> {
-        if v.tokens.len() >= 1 << PAIR_BITS || v.merges.len() >= 1 << VALUE_BITS {
+        if v.tokens.len() >= (1 << TOKEN_BITS) - 1 || v.merges.len() >= 1 << VALUE_BITS {
             return Err(Unsupported::new("a vocabulary of more than a million tokens"));
         }
         if v.tokens.iter().any(|t| t.id >= 1 << 28) {
@@ -519,10 +420,10 @@ impl Bpe {
                 .ok_or_else(|| Unsupported::new(format!("a vocabulary without the byte 0x{b:02x}")))?;
         }
         // All merges, the last of equal pairs.
-        let mut all = Pairs::new(v.merges.len(), &mut Carver::new(Pairs::bytes(v.merges.len())));
-        for (rank, [a, b, _]) in v.merges.iter().enumerate() {
-            all.insert(*a, *b, rank as u32);
-        }
+        let merges: Vec<(u32, u32, u32)> =
+            v.merges.iter().enumerate().map(|(rank, [a, b, _])| (*a, *b, rank as u32)).collect();
+        let all = pair_table(&merges, &mut Carver::new(Pairs::bytes(merges.len())))?;
+        drop(merges);
         let mut first = vec![NONE; 1 << 16];
         for (i, f) in first.iter_mut().enumerate() {
             *f = all.get(of_byte[i >> 8], of_byte[i & 255]);
@@ -560,7 +461,7 @@ impl Bpe {
                         for (s, b) in job.symbols.iter_mut().zip(text) {
                             *s = of_byte[*b as usize];
                         }
-                        job.start(text, &first, all.lines.len() - 1);
+                        job.start(text, &first, all.nothing());
                         *i = n as u32;
                         break;
                     }
@@ -599,7 +500,7 @@ impl Bpe {
                 + Carver::size::<u64>(1 << 10)
                 + Carver::size::<Line>(Short::lines(count)),
         );
-        let mut pairs = Pairs::new(made.len(), &mut memory);
+        let mut used = Vec::with_capacity(made.len());
         let mut byte_pairs = memory.table::<u32>(1 << 16);
         byte_pairs.fill(NONE);
         let mut id_table = memory.table::<u32>(ids.len());
@@ -609,7 +510,7 @@ impl Bpe {
             let [a, b, _] = v.merges[*rank as usize];
             let (a, b) = (inner[a as usize], inner[b as usize]);
             debug_assert!(a != NONE && b != NONE);
-            pairs.insert(a, b, 256 + n as u32);
+            used.push((a, b, 256 + n as u32));
             if a < 256 && b < 256 {
                 byte_pairs[(a << 8 | b) as usize] = 256 + n as u32;
             }
@@ -618,6 +519,8 @@ impl Bpe {
         for i in &whole {
             joints.cover(v.text(&v.tokens[*i as usize]));
         }
+        let pairs = pair_table(&used, &mut memory)?;
+        drop(used);
         // A piece that was cut begins or ends with a letter of three bytes: only such a token could be taken
         // for a whole pre-token where it is a piece.
         let doubtful =
@@ -694,6 +597,20 @@ impl Bpe {
         }
     }
     #[inline(always)]
+    pub fn pairs(&self) -> &Pairs {
+        &self.pairs
+    }
+    /// By the left byte times 256 and the right one.
+    #[inline(always)]
+    pub fn byte_pairs(&self) -> &[u32] {
+        &self.byte_pairs
+    }
+    /// The id of a token by its number.
+    #[inline(always)]
+    pub fn id(&self, symbol: Inner) -> u32 {
+        self.ids[symbol as usize]
+    }
+    #[inline(always)]
     fn pair(&self, left: Inner, right: Inner) -> u32 {
         self.pairs.get(left, right)
     }
@@ -714,7 +631,7 @@ impl Bpe {
         for (i, b) in text.iter().enumerate() {
             job.symbols[i] = *b as u32;
         }
-        job.start(text, &self.byte_pairs, self.pairs.lines.len() - 1);
+        job.start(text, &self.byte_pairs, self.pairs.nothing());
     }
     /// Takes in what a job waited for.
     #[inline(always)]
@@ -824,8 +741,7 @@ impl Bpe {
     /// Bytes of the tables.
     pub fn bytes(&self) -> usize {
         self.byte_pairs.len() * 4
-            + self.pairs.lines.bytes()
-            + self.pairs.filter.bytes()
+            + self.pairs.table_bytes()
             + self.ids.len() * 6
             + self.spelling.len()
             + self.tokens.len() * 12
@@ -835,6 +751,11 @@ impl Bpe {
             + self.long_bytes.len()
             + self.joints.bits.len() * 8
     }
+}
+
+fn pair_table(pairs: &[(u32, u32, u32)], memory: &mut Carver) -> Result<Pairs, Unsupported> {
+    Pairs::new(pairs, memory)
+        .ok_or_else(|| Unsupported::new("merges that the pairs' hashes can't keep apart"))
 }
 
 /// Merges by all pairs; the rank of the last merge.

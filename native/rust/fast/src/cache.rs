@@ -9,8 +9,10 @@ use crate::bpe::{hash_key, prefetch};
 use crate::memory::{Carver, Table};
 use crate::window::{self, Portable};
 
-/// Pre-tokens a batch.
-pub const BATCH: usize = 256;
+/// Pre-tokens a batch: many, since what is merged is merged sixteen at a time.
+pub const BATCH: usize = 1024;
+/// Pre-tokens whose lines are asked for before they are looked at: they have to stay in the first-level cache.
+pub const CHUNK: usize = 256;
 /// What one window (or one stop of the plain way) may add to a full batch, and the end.
 pub const SLACK: usize = 64 + 64 + 1;
 /// Ids an entry of the front cache holds.
@@ -299,11 +301,20 @@ impl<'t> Sixteen<'t> {
 
 /// The two passes, for a level of SIMD.
 pub trait Passes: Copy {
-    /// Keys and lines of the pre-tokens 0 to n of a batch that begins at `base`, and the lines are on their way.
+    /// Keys and lines of the pre-tokens from `from` to `to` of a batch that begins at `base`, and the lines are on their
+    /// way.
     ///
     /// # Safety
     /// The batch's starts are places in the text, and the CPU has the level's instructions.
-    unsafe fn keys(self, batch: &mut Batch, n: usize, text: &Sixteen<'_>, base: usize, front: &Front);
+    unsafe fn keys(
+        self,
+        batch: &mut Batch,
+        from: usize,
+        to: usize,
+        text: &Sixteen<'_>,
+        base: usize,
+        front: &Front,
+    );
     /// Looks up the pre-tokens from `from` to `to`; `found` and `missed` go on from what they are.
     ///
     /// # Safety
@@ -320,8 +331,8 @@ pub trait Passes: Copy {
 }
 
 #[inline(always)]
-unsafe fn keys(batch: &mut Batch, n: usize, text: &Sixteen<'_>, base: usize, front: &Front) {
-    for i in 0..n {
+unsafe fn keys(batch: &mut Batch, from: usize, to: usize, text: &Sixteen<'_>, base: usize, front: &Front) {
+    for i in from..to {
         let start = batch.starts[i];
         let len = (batch.starts[i + 1] - start).min(16) as usize;
         // SAFETY: 16 bytes are readable there.
@@ -374,13 +385,14 @@ macro_rules! plain_passes {
             unsafe fn keys(
                 self,
                 batch: &mut Batch,
-                n: usize,
+                from: usize,
+                to: usize,
                 text: &Sixteen<'_>,
                 base: usize,
                 front: &Front,
             ) {
                 // SAFETY: as the caller's.
-                unsafe { keys(batch, n, text, base, front) }
+                unsafe { keys(batch, from, to, text, base, front) }
             }
             #[inline(always)]
             unsafe fn probe(
@@ -407,21 +419,29 @@ plain_passes!(window::x86::Avx2);
 #[cfg(target_arch = "x86_64")]
 impl Passes for window::x86::Avx512 {
     #[inline(always)]
-    unsafe fn keys(self, batch: &mut Batch, n: usize, text: &Sixteen<'_>, base: usize, front: &Front) {
+    unsafe fn keys(
+        self,
+        batch: &mut Batch,
+        from: usize,
+        to: usize,
+        text: &Sixteen<'_>,
+        base: usize,
+        front: &Front,
+    ) {
         // How many have all of their 16 bytes in the text.
-        let mut safe = n;
-        while safe > 0 && base + batch.starts[safe - 1] as usize + 16 > text.text.len() {
+        let mut safe = to;
+        while safe > from && base + batch.starts[safe - 1] as usize + 16 > text.text.len() {
             safe -= 1;
         }
-        let mut i = 0;
+        let mut i = from;
         while i + 4 <= safe {
             let place = |k: usize| text.text.as_ptr().wrapping_add(base + batch.starts[i + k] as usize);
             // SAFETY: 16 bytes are readable at the places; i < n; the CPU has the instructions.
             unsafe { four_keys(batch, i, [place(0), place(1), place(2), place(3)], front) };
             i += 4;
         }
-        while i < n {
-            let place = |k: usize| text.at(base + batch.starts[(i + k).min(n - 1)] as usize);
+        while i < to {
+            let place = |k: usize| text.at(base + batch.starts[(i + k).min(to - 1)] as usize);
             // SAFETY: 16 bytes are readable at the places; i < n; the CPU has the instructions.
             unsafe { four_keys(batch, i, [place(0), place(1), place(2), place(3)], front) };
             i += 4;

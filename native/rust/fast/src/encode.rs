@@ -13,8 +13,10 @@
 //! Tests: `fast_equals_the_judge`, `caches_and_batches_change_nothing`.
 use crate::bpe::{Bpe, Job, PIECE_DOUBTFUL, SMALL, Scratch};
 use crate::cache::{
-    BATCH, Batch, FRONT_IDS, Front, ID, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash, wide_key,
+    BATCH, Batch, CHUNK, FRONT_IDS, Front, ID, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash, wide_key,
 };
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{LANES, LONGEST, Lanes};
 use crate::memory::Carver;
 use crate::pretoken::Pattern;
 use crate::unicode::{self as u, decode};
@@ -57,6 +59,12 @@ struct Room {
     results: [(u32, u32); BATCH + SLACK],
     found: [u32; (BATCH + SLACK) * SMALL],
     queue: [u16; BATCH + SLACK],
+    /// What was queued: by a hash, the number of the miss and 1.
+    queued: [u16; QUEUED],
+    /// Misses that are the same pre-token as a queued one: both.
+    same: [(u16, u16); BATCH + SLACK],
+    #[cfg(target_arch = "x86_64")]
+    lanes: Lanes,
     /// The documents that end in this batch: behind which pre-token; then how many of `ids` and `missed` are theirs
     /// and those before them.
     ends: [(u32, u32, u32); BATCH],
@@ -65,8 +73,8 @@ struct Room {
 impl ThreadState {
     /// `bytes`: at most this much memory, at least half a MiB.
     pub fn new(bytes: usize) -> ThreadState {
-        // Room and jobs take a quarter of a MiB at most; of the rest a quarter is the wide cache's.
-        let budget = bytes.max(1 << 19) - (1 << 18);
+        // Of what the room and the jobs leave a quarter is the wide cache's.
+        let budget = bytes.max(1 << 19) - size_of::<Room>() - size_of::<[(Job, u32); JOBS]>() - 4096;
         let wide = (budget / 4) & !127;
         let front = (budget - wide) & !127;
         let mut memory = Carver::new(front + wide);
@@ -330,7 +338,7 @@ unsafe fn avx2<const P: u8>(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(
-    enable = "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,aes,vaes"
+    enable = "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vbmi,avx512vbmi2,aes,vaes"
 )]
 unsafe fn avx512<const P: u8>(
     s: Segmenter<'_>,
@@ -438,23 +446,26 @@ unsafe fn run<L: Level + Passes + Misses, const P: u8>(
         count(0, n);
         let t1 = tick();
         count(8, (t1 - t0) as usize);
-        // SAFETY: the starts are places in the text; the caller vouches for the CPU.
-        unsafe { level.keys(&mut room.batch, n, &sixteen, base, &state.front) };
-        let t2 = tick();
-        count(9, (t2 - t1) as usize);
-        let (mut used, mut missed, mut from) = (0usize, 0usize, 0);
-        for end in room.ends[..ended].iter_mut() {
-            let to = end.0 as usize;
-            // SAFETY: to <= n, and the keys are there; the caller vouches for the CPU.
-            unsafe { level.probe(&mut room.batch, from, to, &mut used, &mut missed, &state.front) };
-            (end.1, end.2) = (used as u32, missed as u32);
-            from = to;
+        let (mut used, mut missed, mut from, mut end) = (0usize, 0usize, 0, 0);
+        while from < n || end < ended {
+            let chunk = n.min(from + CHUNK);
+            // SAFETY: the starts are places in the text, chunk <= n; the caller vouches for the CPU.
+            unsafe { level.keys(&mut room.batch, from, chunk, &sixteen, base, &state.front) };
+            loop {
+                let to = if end < ended { chunk.min(room.ends[end].0 as usize) } else { chunk };
+                // SAFETY: to <= chunk, and the keys are there; the caller vouches for the CPU.
+                unsafe { level.probe(&mut room.batch, from, to, &mut used, &mut missed, &state.front) };
+                from = to;
+                if end == ended || room.ends[end].0 as usize > to {
+                    break;
+                }
+                (room.ends[end].1, room.ends[end].2) = (used as u32, missed as u32);
+                end += 1;
+            }
         }
-        // SAFETY: as above.
-        unsafe { level.probe(&mut room.batch, from, n, &mut used, &mut missed, &state.front) };
         count(1, missed);
         let t3 = tick();
-        count(10, (t3 - t2) as usize);
+        count(10, (t3 - t1) as usize);
         if missed > 0 {
             // SAFETY: the caller vouches for the CPU.
             unsafe { level.resolve(&s, state, documents, base, missed) };
@@ -513,7 +524,7 @@ trait Misses {
 }
 
 macro_rules! misses {
-    ($level:ty, $($feature:literal)?) => {
+    ($level:ty, $lanes:literal, $($feature:literal)?) => {
         impl Misses for $level {
             #[inline(always)]
             unsafe fn resolve(
@@ -526,7 +537,7 @@ macro_rules! misses {
                     s: &Segmenter<'_>, state: &mut ThreadState, documents: &Documents<'_>, base: usize,
                     missed: usize,
                 ) {
-                    resolve(s, state, documents, base, missed)
+                    resolve::<$lanes>(s, state, documents, base, missed)
                 }
                 // SAFETY: the caller vouches for the CPU.
                 unsafe { compiled(s, state, documents, base, missed) }
@@ -534,19 +545,20 @@ macro_rules! misses {
         }
     };
 }
-misses!(Portable,);
+misses!(Portable, false,);
 #[cfg(target_arch = "x86_64")]
-misses!(window::x86::Avx2, "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2");
+misses!(window::x86::Avx2, false, "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2");
 #[cfg(target_arch = "x86_64")]
 misses!(
     window::x86::Avx512,
-    "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,aes,vaes"
+    true,
+    "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vbmi,avx512vbmi2,aes,vaes"
 );
 
 /// Fills `results` for the pre-tokens of this batch that are not in the front cache: from the other caches and the
 /// vocabulary in a first pass, by merging several at a time in a second one.
 #[inline(always)]
-fn resolve(
+fn resolve<const WITH_LANES: bool>(
     s: &Segmenter<'_>,
     state: &mut ThreadState,
     documents: &Documents<'_>,
@@ -577,8 +589,8 @@ fn resolve(
             0
         };
     }
-    let mut used = 0usize;
-    let mut queue = 0;
+    room.queued.fill(0);
+    let (mut used, mut queue, mut same) = (0usize, 0, 0);
     for m in 0..missed {
         let (i, begin, end) = place(m);
         let (len, hash) = (end - begin, room.hashes[m]);
@@ -646,6 +658,20 @@ fn resolve(
             room.results[m].1 = LARGE;
             continue;
         }
+        // The same pre-token may be waiting already.
+        let at = (hash >> 20) as usize % QUEUED;
+        if len < 32 && !doubtful {
+            let other = room.queued[at] as usize;
+            if other > 0 {
+                let (_, b, e) = place(other - 1);
+                if text[b..e] == text[begin..end] {
+                    room.same[same] = (m as u16, other as u16 - 1);
+                    same += 1;
+                    continue;
+                }
+            }
+            room.queued[at] = m as u16 + 1;
+        }
         count(5, 1);
         count(6, (len > 31) as usize);
         count(7, len);
@@ -655,7 +681,63 @@ fn resolve(
         room.queue[queue] = m as u16 | if doubtful { DOUBTFUL } else { 0 };
         queue += 1;
     }
-    let (mut next, mut working) = (0, queue);
+    // Each result to its place and into a cache.
+    macro_rules! done {
+        ($of:expr, $n:expr) => {{
+            let (of, n): (u16, usize) = ($of, $n);
+            let m = (of & !DOUBTFUL) as usize;
+            let (i, begin, end) = place(m);
+            let at = room.results[m].0 as usize;
+            room.results[m].1 = n as u32;
+            let ids = &room.found[at..][..n];
+            if of & DOUBTFUL != 0 {
+            } else if end - begin < 16 && n <= FRONT_IDS {
+                state.front.insert(keys[i], lines[i], ids);
+            } else if end - begin < 32 && n <= WIDE_IDS {
+                let key = if end - begin < 16 { [keys[i], 0] } else { wide_key(&text[begin..end]) };
+                state.wide.insert(&key, room.hashes[m], ids);
+            }
+        }};
+    }
+    #[allow(unused_mut)]
+    let mut next = 0;
+    #[cfg(target_arch = "x86_64")]
+    if WITH_LANES && queue > 3 {
+        // By length, so that the lanes of a group end together; the longest ones stay for the jobs.
+        let length = |of: u16| {
+            let (_, begin, end) = place((of & !DOUBTFUL) as usize);
+            end - begin
+        };
+        room.queue[..queue].sort_unstable_by_key(|of| std::cmp::Reverse(length(*of)));
+        while next < queue && length(room.queue[next]) > LONGEST {
+            next += 1;
+        }
+        let mut at = next;
+        while at < queue {
+            let group = &room.queue[at..queue.min(at + LANES)];
+            for lane in 0..LANES {
+                match group.get(lane) {
+                    Some(of) => {
+                        let (_, begin, end) = place((of & !DOUBTFUL) as usize);
+                        room.lanes.set(lane, &text[begin..end]);
+                    }
+                    None => room.lanes.clear(lane),
+                }
+            }
+            // SAFETY: WITH_LANES is for a level that has the instructions, which the caller vouches for.
+            unsafe { room.lanes.merge(s.bpe, length(group[0])) };
+            for lane in 0..group.len() {
+                let of = room.queue[at + lane];
+                let to = room.results[(of & !DOUBTFUL) as usize].0 as usize;
+                let n = room.lanes.ids(s.bpe, lane, &mut room.found[to..]);
+                done!(of, n);
+            }
+            at += LANES;
+        }
+        queue = next;
+        next = 0;
+    }
+    let mut working = queue - next;
     while working > 0 {
         for (job, of) in state.jobs.iter_mut() {
             if *of != IDLE {
@@ -667,36 +749,31 @@ fn resolve(
                 if !s.bpe.select(job) {
                     continue;
                 }
-                let m = (*of & !(DOUBTFUL as u32)) as usize;
-                let (i, begin, end) = place(m);
-                let at = room.results[m].0 as usize;
+                let at = room.results[(*of as u16 & !DOUBTFUL) as usize].0 as usize;
                 let mut n = 0;
                 s.bpe.ids(job, |id, _| {
                     room.found[at + n] = id;
                     n += 1;
                 });
-                room.results[m].1 = n as u32;
-                let ids = &room.found[at..][..n];
-                if *of & DOUBTFUL as u32 != 0 {
-                } else if end - begin < 16 && n <= FRONT_IDS {
-                    state.front.insert(keys[i], lines[i], ids);
-                } else if end - begin < 32 && n <= WIDE_IDS {
-                    let key = if end - begin < 16 { [keys[i], 0] } else { wide_key(&text[begin..end]) };
-                    state.wide.insert(&key, room.hashes[m], ids);
-                }
+                done!(*of as u16, n);
                 *of = IDLE;
                 working -= 1;
             }
             if next < queue {
-                let m = room.queue[next];
+                *of = room.queue[next] as u32;
                 next += 1;
-                let (_, begin, end) = place((m & !DOUBTFUL) as usize);
+                let (_, begin, end) = place((*of as u16 & !DOUBTFUL) as usize);
                 s.bpe.start(job, &text[begin..end]);
-                *of = m as u32;
             }
         }
     }
+    for (m, other) in &room.same[..same] {
+        room.results[*m as usize] = room.results[*other as usize];
+    }
 }
+
+/// Places for the hashes of what is queued.
+const QUEUED: usize = 512;
 
 /// In the queue of merges: the result stays out of the caches.
 const DOUBTFUL: u16 = 1 << 15;

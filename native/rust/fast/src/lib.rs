@@ -9,9 +9,12 @@
 mod bpe;
 mod cache;
 mod encode;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod load;
 mod memory;
 mod normalize;
+mod pairs;
 mod pretoken;
 mod unicode;
 mod unicode_tables;

@@ -1,0 +1,245 @@
+//! Merges of sixteen pre-tokens at once, one a lane of AVX-512's registers.
+//!
+//! Row p of `symbols` has what each pre-token has at its byte p, row p of `made` what that and the next symbol make,
+//! with p below it, so that the smallest of a lane is its leftmost pair of lowest rank. A symbol keeps the row of its
+//! first byte; `alive` has a bit for each row in use. A step merges one pair in each lane and looks up the two pairs
+//! that it brings about: it is `Job::select` sixteen times, word by word.
+//! Test: `lanes_equal_jobs`.
+use crate::bpe::Bpe;
+use crate::pairs::{FACTORS, NONE, VALUE_BITS};
+use std::arch::x86_64::*;
+
+pub const LANES: usize = 16;
+/// Bytes of the longest pre-token of a lane.
+pub const LONGEST: usize = 32;
+const PLACE_BITS: u32 = LONGEST.trailing_zeros();
+
+#[repr(C, align(64))]
+pub struct Lanes {
+    symbols: [[u32; LANES]; LONGEST],
+    made: [[u32; LANES]; LONGEST],
+    bytes: [[u8; LONGEST]; LANES],
+    /// What is read behind the last lane's bytes.
+    _behind: [u8; 4],
+    lengths: [u32; LANES],
+    alive: [u32; LANES],
+}
+
+impl Lanes {
+    /// `text` has 2 to LONGEST bytes.
+    #[inline(always)]
+    pub fn set(&mut self, lane: usize, text: &[u8]) {
+        let (n, to) = (text.len(), &mut self.bytes[lane]);
+        debug_assert!((2..=LONGEST).contains(&n));
+        // Two copies of a fixed length each, which may overlap.
+        if n >= 16 {
+            let (a, b): ([u8; 16], [u8; 16]) =
+                (text[..16].try_into().unwrap(), text[n - 16..].try_into().unwrap());
+            to[..16].copy_from_slice(&a);
+            to[n - 16..n].copy_from_slice(&b);
+        } else if n >= 8 {
+            let (a, b): ([u8; 8], [u8; 8]) =
+                (text[..8].try_into().unwrap(), text[n - 8..].try_into().unwrap());
+            to[..8].copy_from_slice(&a);
+            to[n - 8..n].copy_from_slice(&b);
+        } else if n >= 4 {
+            let (a, b): ([u8; 4], [u8; 4]) =
+                (text[..4].try_into().unwrap(), text[n - 4..].try_into().unwrap());
+            to[..4].copy_from_slice(&a);
+            to[n - 4..n].copy_from_slice(&b);
+        } else {
+            to[..n].copy_from_slice(text);
+        }
+        self.lengths[lane] = n as u32;
+    }
+    /// A lane that merges nothing.
+    #[inline(always)]
+    pub fn clear(&mut self, lane: usize) {
+        self.lengths[lane] = 1;
+    }
+    /// The ids of a lane, after `merge`. -> how many.
+    #[inline(always)]
+    pub fn ids(&self, bpe: &Bpe, lane: usize, to: &mut [u32]) -> usize {
+        let (mut alive, mut n) = (self.alive[lane], 0);
+        while alive != 0 {
+            let symbol = self.symbols[alive.trailing_zeros() as usize & (LONGEST - 1)][lane];
+            to[n] = bpe.id(symbol);
+            n += 1;
+            alive &= alive - 1;
+        }
+        n
+    }
+
+    /// Merges what `set` gave; `longest` is the greatest length.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 F, BW, CD, DQ and VL.
+    #[inline(always)]
+    pub unsafe fn merge(&mut self, bpe: &Bpe, longest: usize) {
+        assert!(longest <= LONGEST);
+        // SAFETY: loads and stores of whole rows; gathers of `bytes` stay below its end and four bytes, those of
+        // `symbols` at a row and a lane, those of the tables where their masks and shifts lead; the caller vouches for
+        // the CPU.
+        unsafe {
+            let set = |x: u32| _mm512_set1_epi32(x as i32);
+            let none = set(NONE);
+            let one = set(1);
+            let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+            let lengths = _mm512_loadu_si512(self.lengths.as_ptr().cast());
+            let symbols = self.symbols.as_mut_ptr().cast::<i32>();
+            let byte_places = _mm512_slli_epi32::<PLACE_BITS>(lane);
+            let mut best = none;
+            for p in 0..longest {
+                let at = _mm512_add_epi32(byte_places, set(p as u32));
+                let text = _mm512_i32gather_epi32::<1>(at, self.bytes.as_ptr().cast());
+                _mm512_storeu_si512(self.symbols[p].as_mut_ptr().cast(), _mm512_and_si512(text, set(0xff)));
+                let paired = _mm512_cmpgt_epu32_mask(lengths, set(p as u32 + 1));
+                // The table is by (left << 8 | right).
+                let both = _mm512_or_si512(
+                    _mm512_slli_epi32::<8>(_mm512_and_si512(text, set(0xff))),
+                    _mm512_and_si512(_mm512_srli_epi32::<8>(text), set(0xff)),
+                );
+                let made =
+                    _mm512_mask_i32gather_epi32::<4>(none, paired, both, bpe.byte_pairs().as_ptr().cast());
+                let made = with_place(made, set(p as u32));
+                _mm512_storeu_si512(self.made[p].as_mut_ptr().cast(), made);
+                best = _mm512_min_epu32(best, made);
+            }
+            let mut alive = _mm512_srlv_epi32(none, _mm512_sub_epi32(set(32), lengths));
+            let nowhere = set(63);
+            // The place of the highest bit; of no bit, -1.
+            macro_rules! highest {
+                ($bits:expr) => {
+                    _mm512_sub_epi32(set(31), _mm512_lzcnt_epi32($bits))
+                };
+            }
+            macro_rules! lowest {
+                ($bits:expr) => {{
+                    let bits = $bits;
+                    _mm512_and_si512(bits, _mm512_sub_epi32(_mm512_setzero_si512(), bits))
+                }};
+            }
+            macro_rules! symbol_place {
+                ($row:expr) => {
+                    _mm512_add_epi32(_mm512_slli_epi32::<4>($row), lane)
+                };
+            }
+            loop {
+                let active = _mm512_cmpneq_epu32_mask(best, none);
+                if active == 0 {
+                    break;
+                }
+                let at = _mm512_and_si512(best, set(LONGEST as u32 - 1));
+                let token = _mm512_srli_epi32::<PLACE_BITS>(best);
+                let bit = _mm512_sllv_epi32(one, at);
+                let below = _mm512_sub_epi32(bit, one);
+                let behind = _mm512_andnot_si512(_mm512_or_si512(bit, below), alive);
+                let gone = lowest!(behind);
+                alive = _mm512_mask_xor_epi32(alive, active, alive, gone);
+                let behind = _mm512_xor_si512(behind, gone);
+                let before = _mm512_and_si512(alive, below);
+                let next = highest!(lowest!(behind));
+                let previous = highest!(before);
+                let has_next = _mm512_mask_test_epi32_mask(active, behind, behind);
+                let has_previous = _mm512_mask_test_epi32_mask(active, before, before);
+                let zero = _mm512_setzero_si512();
+                let right = _mm512_mask_i32gather_epi32::<4>(zero, has_next, symbol_place!(next), symbols);
+                let left =
+                    _mm512_mask_i32gather_epi32::<4>(zero, has_previous, symbol_place!(previous), symbols);
+                _mm512_mask_i32scatter_epi32::<4>(symbols, active, symbol_place!(at), token);
+                let here = with_place(find(bpe, token, right, has_next), at);
+                let there = with_place(find(bpe, left, token, has_previous), previous);
+                let at = _mm512_mask_mov_epi32(nowhere, active, at);
+                let gone = _mm512_mask_mov_epi32(nowhere, active, highest!(gone));
+                let previous = _mm512_mask_mov_epi32(nowhere, has_previous, previous);
+                best = none;
+                for p in 0..longest {
+                    let row = set(p as u32);
+                    let made = _mm512_loadu_si512(self.made[p].as_ptr().cast());
+                    let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(at, row), here);
+                    let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(gone, row), none);
+                    let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(previous, row), there);
+                    _mm512_storeu_si512(self.made[p].as_mut_ptr().cast(), made);
+                    best = _mm512_min_epu32(best, made);
+                }
+            }
+            _mm512_storeu_si512(self.alive.as_mut_ptr().cast(), alive);
+        }
+    }
+}
+
+/// What is made, with its place below it; NONE stays NONE.
+#[inline(always)]
+unsafe fn with_place(made: __m512i, place: __m512i) -> __m512i {
+    // SAFETY: the caller vouches for the CPU.
+    unsafe {
+        let none = _mm512_set1_epi32(-1);
+        let is = _mm512_cmpneq_epu32_mask(made, none);
+        _mm512_mask_or_epi32(none, is, _mm512_slli_epi32::<PLACE_BITS>(made), place)
+    }
+}
+
+/// `Pairs::get` in each lane that is wanted, NONE in the others.
+#[inline(always)]
+unsafe fn find(bpe: &Bpe, left: __m512i, right: __m512i, wanted: __mmask16) -> __m512i {
+    // SAFETY: indices are below the tables' lengths by their shifts and masks, a number behind the last displacement
+    // may be read; the caller vouches for the CPU.
+    unsafe {
+        let pairs = bpe.pairs();
+        let set = |x: u32| _mm512_set1_epi32(x as i32);
+        let times = |x: __m512i, y: u32| _mm512_mullo_epi32(x, set(y));
+        let none = set(NONE);
+        let [a, b, c, d, e, f, g, h] = FACTORS;
+        let one = _mm512_xor_si512(times(left, a), times(right, b));
+        let one = times(_mm512_xor_si512(one, _mm512_srli_epi32::<16>(one)), c);
+        let one = _mm512_xor_si512(one, _mm512_srli_epi32::<15>(one));
+        let word = _mm512_srlv_epi32(one, set(pairs.filter_shift));
+        let word = _mm512_mask_i32gather_epi32::<4>(
+            _mm512_setzero_si512(),
+            wanted,
+            word,
+            pairs.filter.as_ptr().cast(),
+        );
+        let bit = _mm512_srlv_epi32(word, _mm512_and_si512(one, set(31)));
+        let known = _mm512_mask_test_epi32_mask(wanted, bit, set(1));
+        if known == 0 {
+            return none;
+        }
+        let two = _mm512_add_epi32(times(left, d), times(right, e));
+        let two = times(_mm512_xor_si512(two, _mm512_srli_epi32::<15>(two)), f);
+        let bucket = _mm512_and_si512(_mm512_srli_epi32::<5>(one), set(pairs.bucket_mask));
+        let displacement = _mm512_mask_i32gather_epi32::<2>(
+            _mm512_setzero_si512(),
+            known,
+            bucket,
+            pairs.displacements.as_ptr().cast(),
+        );
+        let displacement = _mm512_and_si512(displacement, set(0xffff));
+        let slot = times(_mm512_xor_si512(two, times(displacement, g)), h);
+        let slot = _mm512_srlv_epi32(slot, set(pairs.slot_shift));
+        // Eight lanes of 64 bits at a time.
+        macro_rules! half {
+            ($slot:expr, $left:expr, $right:expr, $known:expr) => {{
+                let found = _mm512_mask_i32gather_epi64::<8>(
+                    _mm512_set1_epi64(-1),
+                    $known,
+                    $slot,
+                    pairs.slots.as_ptr().cast(),
+                );
+                let key = _mm512_or_si512(
+                    _mm512_slli_epi64::<44>(_mm512_cvtepu32_epi64($left)),
+                    _mm512_slli_epi64::<VALUE_BITS>(_mm512_cvtepu32_epi64($right)),
+                );
+                let made = _mm512_xor_si512(found, key);
+                let is = _mm512_mask_cmplt_epu64_mask($known, made, _mm512_set1_epi64(1 << VALUE_BITS));
+                (_mm512_cvtepi64_epi32(made), is)
+            }};
+        }
+        let low = |x: __m512i| _mm512_castsi512_si256(x);
+        let high = |x: __m512i| _mm512_extracti64x4_epi64::<1>(x);
+        let (made, is) = half!(low(slot), low(left), low(right), known as u8);
+        let (made_high, is_high) = half!(high(slot), high(left), high(right), (known >> 8) as u8);
+        let made = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(made), made_high);
+        _mm512_mask_mov_epi32(none, is as u16 | (is_high as u16) << 8, made)
+    }
+}
