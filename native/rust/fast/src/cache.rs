@@ -48,8 +48,15 @@ pub struct FrontLine([FrontEntry; 2]);
 #[derive(Clone, Copy)]
 pub struct FrontEntry {
     key: u128,
-    /// Four ids of 32 bits, the first one lowest.
+    /// Four ids of 32 bits, the first one lowest. None: they are in the wide cache.
     ids: u128,
+}
+
+/// What `Front::late` knows.
+pub enum Late {
+    Ids(usize),
+    Wide,
+    Unknown,
 }
 
 /// Short pre-tokens. Each has two lines: its first is what the pass over a batch looks at; an entry that another
@@ -77,39 +84,56 @@ impl Front {
     fn second(&self, hash: u64) -> u32 {
         (self.lines.index(hash.rotate_left(32)) * size_of::<FrontLine>()) as u32
     }
+    /// Whether a pre-token that was missed has its entry in its first line all the same: then it is in the wide cache.
+    /// If not, its second line is on its way.
     #[inline(always)]
-    pub fn prefetch_second(&self, hash: u64) {
-        prefetch(self.line(self.second(hash)).cast());
+    pub fn is_wide(&self, key: u128, line: u32, hash: u64) -> bool {
+        // SAFETY: a line of the table, which only this thread has.
+        let first = unsafe { &(*self.line(line)).0 };
+        let here = first[0].key == key || first[1].key == key;
+        if !here {
+            prefetch(self.line(self.second(hash)).cast());
+        }
+        here
     }
-    /// The ids of a pre-token that the pass over the batch did not find: it may have come in since then, or stand in
-    /// its second line. They are copied to `to` (four of them, whatever is behind the last). -> how many, 0: not here.
+    /// What goes away when an entry comes in needs its own second line.
+    #[inline(always)]
+    pub fn prefetch_victim(&self, line: u32) {
+        // SAFETY: a line of the table, which only this thread has.
+        let old = unsafe { &(*self.line(line)).0[1] };
+        prefetch(self.line(self.second(hash_key(old.key))).cast());
+    }
+    /// What the cache knows of a pre-token that the pass over the batch did not find: it may have come in since then, or
+    /// stand in its second line. Ids are copied to `to` (four of them, whatever is behind the last).
     ///
     /// # Safety
     /// `line` is the key's of a batch; `to` is valid for writes of FRONT_IDS values.
     #[inline(always)]
-    pub unsafe fn late(&mut self, key: u128, line: u32, hash: u64, to: *mut u32) -> usize {
+    pub unsafe fn late(&mut self, key: u128, line: u32, hash: u64, to: *mut u32) -> Late {
         // SAFETY: lines of the table, which only this thread has.
         let (first, second) = unsafe { (&*self.line(line), &*self.line(self.second(hash))) };
-        let mut found = None;
-        for e in first.0.iter() {
-            if e.key == key {
-                found = Some((e.ids, false));
-            }
-        }
-        if found.is_none() {
-            for e in second.0.iter() {
-                if e.key == key {
-                    found = Some((e.ids, true));
-                }
-            }
-        }
-        let Some((ids, promote)) = found else { return 0 };
-        // SAFETY: as the caller's.
-        unsafe { to.cast::<u128>().write_unaligned(ids & IDS) };
+        let known = |e: &&FrontEntry| e.key == key;
+        let (entry, promote) = match first.0.iter().find(known) {
+            Some(entry) => (*entry, false),
+            None => match second.0.iter().find(known) {
+                Some(entry) => (*entry, true),
+                None => return Late::Unknown,
+            },
+        };
         if promote {
-            self.put(key, line, ids);
+            self.put(key, line, entry.ids);
         }
-        (ids as u32 >> COUNT_SHIFT) as usize
+        // SAFETY: as the caller's.
+        unsafe { to.cast::<u128>().write_unaligned(entry.ids & IDS) };
+        match entry.ids as u32 >> COUNT_SHIFT {
+            0 => Late::Wide,
+            n => Late::Ids(n as usize),
+        }
+    }
+    /// An entry that says: look in the wide cache.
+    #[inline(always)]
+    pub fn insert_wide(&mut self, key: u128, line: u32) {
+        self.put(key, line, 0);
     }
     /// A new entry of at most FRONT_IDS ids; `line` is the key's of a batch.
     #[inline(always)]
@@ -126,7 +150,7 @@ impl Front {
             first.0[1] = first.0[0];
             first.0[0] = FrontEntry { key, ids };
             // One id: the vocabulary knows it.
-            if old.ids as u32 >> COUNT_SHIFT > 1 && old.key != key {
+            if old.ids as u32 >> COUNT_SHIFT != 1 && old.key != 0 && old.key != key {
                 let second = self.second(hash_key(old.key));
                 if second != line {
                     let second = &mut *self.line(second);
@@ -371,8 +395,9 @@ unsafe fn probe(
             let hit = (a | b) as usize;
             batch.ids.as_mut_ptr().add(used).cast::<u128>().write_unaligned(ids & IDS);
             *batch.missed.as_mut_ptr().add(gone) = (i as u32, used as u32);
-            used += (ids as u32 >> COUNT_SHIFT) as usize & hit.wrapping_neg();
-            gone += hit ^ 1;
+            let count = (ids as u32 >> COUNT_SHIFT) as usize & hit.wrapping_neg();
+            used += count;
+            gone += (count == 0) as usize;
         }
     }
     (*found, *missed) = (used, gone);
@@ -474,8 +499,9 @@ impl Passes for window::x86::Avx512 {
                 _mm_storeu_si128(batch.ids.as_mut_ptr().add(used).cast(), plain);
                 *batch.missed.as_mut_ptr().add(gone).cast::<u64>() = i as u64 | (used as u64) << 32;
                 let count = (_mm_cvtsi128_si32(all) as u32 >> COUNT_SHIFT) as usize;
-                used += if hit != 0 { count } else { 0 };
-                gone += (hit == 0) as usize;
+                let count = if hit != 0 { count } else { 0 };
+                used += count;
+                gone += (count == 0) as usize;
             }
         }
         (*found, *missed) = (used, gone);

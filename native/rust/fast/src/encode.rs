@@ -13,7 +13,7 @@
 //! Tests: `fast_equals_the_judge`, `caches_and_batches_change_nothing`.
 use crate::bpe::{Bpe, Job, PIECE_DOUBTFUL, SMALL, Scratch};
 use crate::cache::{
-    BATCH, Batch, CHUNK, FRONT_IDS, Front, ID, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash, wide_key,
+    BATCH, Batch, CHUNK, FRONT_IDS, Front, ID, Late, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash, wide_key,
 };
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{LANES, LONGEST, Lanes};
@@ -577,9 +577,11 @@ fn resolve<const WITH_LANES: bool>(
         let len = end - begin;
         room.hashes[m] = if len < 16 {
             let hash = crate::bpe::hash_key(keys[i]);
-            state.front.prefetch_second(hash);
-            s.bpe.prefetch_short(hash);
-            state.wide.prefetch(hash);
+            if state.front.is_wide(keys[i], lines[i], hash) {
+                state.wide.prefetch(hash);
+            } else {
+                s.bpe.prefetch_short(hash);
+            }
             hash
         } else if len < 32 {
             let hash = wide_hash(&wide_key(&text[begin..end]));
@@ -599,18 +601,23 @@ fn resolve<const WITH_LANES: bool>(
             room.results[m] = (used as u32, n as u32);
             used += n;
         };
-        let id = if len < 16 {
+        let mut wide = len < 32;
+        let mut id = u32::MAX;
+        if len < 16 {
             // SAFETY: `found` has room for SMALL ids a missed pre-token.
-            let n = unsafe { state.front.late(keys[i], lines[i], hash, found) };
-            if n > 0 {
-                count(2, 1);
-                done(n);
-                continue;
+            match unsafe { state.front.late(keys[i], lines[i], hash, found) } {
+                Late::Ids(n) => {
+                    count(2, 1);
+                    done(n);
+                    continue;
+                }
+                Late::Wide => {}
+                Late::Unknown => {
+                    wide = false;
+                    id = s.bpe.short(keys[i], hash);
+                }
             }
-            s.bpe.short(keys[i], hash)
-        } else {
-            u32::MAX
-        };
+        }
         let whole = |id: u32| {
             // A token that merges don't make is one only as a whole pre-token, never as a piece of one; the
             // cache does not know which it is, so it does not hold those that may be either.
@@ -629,7 +636,7 @@ fn resolve<const WITH_LANES: bool>(
             done(1);
             continue;
         }
-        if len < 32 && !doubtful {
+        if wide && !doubtful {
             let key = if len < 16 { [keys[i], 0] } else { wide_key(&text[begin..end]) };
             // SAFETY: as above.
             let n = unsafe { state.wide.find(&key, hash, found) };
@@ -672,6 +679,9 @@ fn resolve<const WITH_LANES: bool>(
             }
             room.queued[at] = m as u16 + 1;
         }
+        if len < 16 {
+            state.front.prefetch_victim(lines[i]);
+        }
         count(5, 1);
         count(6, (len > 31) as usize);
         count(7, len);
@@ -694,7 +704,12 @@ fn resolve<const WITH_LANES: bool>(
             } else if end - begin < 16 && n <= FRONT_IDS {
                 state.front.insert(keys[i], lines[i], ids);
             } else if end - begin < 32 && n <= WIDE_IDS {
-                let key = if end - begin < 16 { [keys[i], 0] } else { wide_key(&text[begin..end]) };
+                let key = if end - begin < 16 {
+                    state.front.insert_wide(keys[i], lines[i]);
+                    [keys[i], 0]
+                } else {
+                    wide_key(&text[begin..end])
+                };
                 state.wide.insert(&key, room.hashes[m], ids);
             }
         }};
