@@ -605,10 +605,9 @@ impl Bpe {
     pub fn byte_pairs(&self) -> &[u32] {
         &self.byte_pairs
     }
-    /// The id of a token by its number.
     #[inline(always)]
-    pub fn id(&self, symbol: Inner) -> u32 {
-        self.ids[symbol as usize]
+    pub fn ids_by_number(&self) -> &[u32] {
+        &self.ids
     }
     #[inline(always)]
     fn pair(&self, left: Inner, right: Inner) -> u32 {

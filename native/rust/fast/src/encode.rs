@@ -16,7 +16,7 @@ use crate::cache::{
     BATCH, Batch, CHUNK, FRONT_IDS, Front, ID, Late, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash, wide_key,
 };
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::{LANES, LONGEST, Lanes};
+use crate::lanes::{self, LANES, LONGEST, Lanes};
 use crate::memory::Carver;
 use crate::pretoken::Pattern;
 use crate::unicode::{self as u, decode};
@@ -64,7 +64,7 @@ struct Room {
     /// Misses that are the same pre-token as a queued one: both.
     same: [(u16, u16); BATCH + SLACK],
     #[cfg(target_arch = "x86_64")]
-    lanes: Lanes,
+    lanes: [Lanes; 2],
     /// The documents that end in this batch: behind which pre-token; then how many of `ids` and `missed` are theirs
     /// and those before them.
     ends: [(u32, u32, u32); BATCH],
@@ -729,25 +729,26 @@ fn resolve<const WITH_LANES: bool>(
         }
         let mut at = next;
         while at < queue {
-            let group = &room.queue[at..queue.min(at + LANES)];
-            for lane in 0..LANES {
-                match group.get(lane) {
-                    Some(of) => {
-                        let (_, begin, end) = place((of & !DOUBTFUL) as usize);
-                        room.lanes.set(lane, &text[begin..end]);
-                    }
-                    None => room.lanes.clear(lane),
+            let count = (queue - at).min(2 * LANES);
+            // Two groups if one is not enough, of about the same length.
+            let groups = count.div_ceil(LANES);
+            let each = count.div_ceil(groups);
+            for (g, lanes) in room.lanes[..groups].iter_mut().enumerate() {
+                lanes.clear();
+                for (lane, of) in room.queue[at..at + count].iter().skip(g * each).take(each).enumerate() {
+                    let (_, begin, end) = place((of & !DOUBTFUL) as usize);
+                    lanes.set(lane, &text[begin..end]);
                 }
             }
             // SAFETY: WITH_LANES is for a level that has the instructions, which the caller vouches for.
-            unsafe { room.lanes.merge(s.bpe, length(group[0])) };
-            for lane in 0..group.len() {
-                let of = room.queue[at + lane];
+            unsafe { lanes::merge(&mut room.lanes[..groups], s.bpe) };
+            for i in 0..count {
+                let of = room.queue[at + i];
                 let to = room.results[(of & !DOUBTFUL) as usize].0 as usize;
-                let n = room.lanes.ids(s.bpe, lane, &mut room.found[to..]);
+                let n = room.lanes[i / each].ids(i % each, &mut room.found[to..]);
                 done!(of, n);
             }
-            at += LANES;
+            at += count;
         }
         queue = next;
         next = 0;

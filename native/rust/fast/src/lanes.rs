@@ -23,6 +23,8 @@ pub struct Lanes {
     _behind: [u8; 4],
     lengths: [u32; LANES],
     alive: [u32; LANES],
+    /// The greatest length.
+    longest: usize,
 }
 
 impl Lanes {
@@ -51,121 +53,186 @@ impl Lanes {
             to[..n].copy_from_slice(text);
         }
         self.lengths[lane] = n as u32;
+        self.longest = self.longest.max(n);
     }
-    /// A lane that merges nothing.
+    /// All lanes without a text.
     #[inline(always)]
-    pub fn clear(&mut self, lane: usize) {
-        self.lengths[lane] = 1;
+    pub fn clear(&mut self) {
+        self.lengths = [1; LANES];
+        self.longest = 1;
     }
     /// The ids of a lane, after `merge`. -> how many.
     #[inline(always)]
-    pub fn ids(&self, bpe: &Bpe, lane: usize, to: &mut [u32]) -> usize {
+    pub fn ids(&self, lane: usize, to: &mut [u32]) -> usize {
         let (mut alive, mut n) = (self.alive[lane], 0);
         while alive != 0 {
-            let symbol = self.symbols[alive.trailing_zeros() as usize & (LONGEST - 1)][lane];
-            to[n] = bpe.id(symbol);
+            to[n] = self.symbols[alive.trailing_zeros() as usize & (LONGEST - 1)][lane];
             n += 1;
             alive &= alive - 1;
         }
         n
     }
 
-    /// Merges what `set` gave; `longest` is the greatest length.
-    ///
-    /// # Safety
-    /// The CPU has AVX-512 F, BW, CD, DQ and VL.
+    /// Puts the words in rows. -> the first merge of each lane, and the rows in use.
     #[inline(always)]
-    pub unsafe fn merge(&mut self, bpe: &Bpe, longest: usize) {
-        assert!(longest <= LONGEST);
-        // SAFETY: loads and stores of whole rows; gathers of `bytes` stay below its end and four bytes, those of
-        // `symbols` at a row and a lane, those of the tables where their masks and shifts lead; the caller vouches for
-        // the CPU.
+    unsafe fn start(&mut self, bpe: &Bpe) -> (__m512i, __m512i) {
+        // SAFETY: loads and stores of whole rows; gathers of `bytes` end four bytes behind it at most, those of the byte
+        // pairs are below 2^16; the caller vouches for the CPU.
         unsafe {
             let set = |x: u32| _mm512_set1_epi32(x as i32);
             let none = set(NONE);
-            let one = set(1);
-            let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
             let lengths = _mm512_loadu_si512(self.lengths.as_ptr().cast());
-            let symbols = self.symbols.as_mut_ptr().cast::<i32>();
-            let byte_places = _mm512_slli_epi32::<PLACE_BITS>(lane);
+            let byte_places = _mm512_slli_epi32::<PLACE_BITS>(lane_numbers());
             let mut best = none;
-            for p in 0..longest {
+            for p in 0..self.longest {
                 let at = _mm512_add_epi32(byte_places, set(p as u32));
                 let text = _mm512_i32gather_epi32::<1>(at, self.bytes.as_ptr().cast());
-                _mm512_storeu_si512(self.symbols[p].as_mut_ptr().cast(), _mm512_and_si512(text, set(0xff)));
+                let left = _mm512_and_si512(text, set(0xff));
+                _mm512_storeu_si512(self.symbols[p].as_mut_ptr().cast(), left);
                 let paired = _mm512_cmpgt_epu32_mask(lengths, set(p as u32 + 1));
-                // The table is by (left << 8 | right).
-                let both = _mm512_or_si512(
-                    _mm512_slli_epi32::<8>(_mm512_and_si512(text, set(0xff))),
-                    _mm512_and_si512(_mm512_srli_epi32::<8>(text), set(0xff)),
-                );
+                let right = _mm512_and_si512(_mm512_srli_epi32::<8>(text), set(0xff));
+                let both = _mm512_or_si512(_mm512_slli_epi32::<8>(left), right);
                 let made =
                     _mm512_mask_i32gather_epi32::<4>(none, paired, both, bpe.byte_pairs().as_ptr().cast());
                 let made = with_place(made, set(p as u32));
                 _mm512_storeu_si512(self.made[p].as_mut_ptr().cast(), made);
                 best = _mm512_min_epu32(best, made);
             }
-            let mut alive = _mm512_srlv_epi32(none, _mm512_sub_epi32(set(32), lengths));
+            (best, _mm512_srlv_epi32(none, _mm512_sub_epi32(set(32), lengths)))
+        }
+    }
+
+    /// Merges the best pair of each lane and looks the new neighbours up.
+    #[inline(always)]
+    unsafe fn step(&mut self, bpe: &Bpe, best: __m512i, alive: &mut __m512i) -> Step {
+        // SAFETY: gathers and the scatter of `symbols` are at a row below LONGEST and a lane; the caller vouches for the
+        // CPU.
+        unsafe {
+            let set = |x: u32| _mm512_set1_epi32(x as i32);
+            let zero = _mm512_setzero_si512();
+            let symbols = self.symbols.as_mut_ptr().cast::<i32>();
+            // The place of the highest bit; of the lowest one alone.
+            let highest = |bits: __m512i| _mm512_sub_epi32(set(31), _mm512_lzcnt_epi32(bits));
+            let lowest = |bits: __m512i| _mm512_and_si512(bits, _mm512_sub_epi32(zero, bits));
+            let symbol_place =
+                |row: __m512i| _mm512_add_epi32(_mm512_slli_epi32::<{ LANES.trailing_zeros() }>(row), lane_numbers());
+            let active = _mm512_cmpneq_epu32_mask(best, set(NONE));
+            let at = _mm512_and_si512(best, set(LONGEST as u32 - 1));
+            let token = _mm512_srli_epi32::<PLACE_BITS>(best);
+            let bit = _mm512_sllv_epi32(set(1), at);
+            let below = _mm512_sub_epi32(bit, set(1));
+            let behind = _mm512_andnot_si512(_mm512_or_si512(bit, below), *alive);
+            let gone = lowest(behind);
+            *alive = _mm512_mask_xor_epi32(*alive, active, *alive, gone);
+            let behind = _mm512_xor_si512(behind, gone);
+            let before = _mm512_and_si512(*alive, below);
+            let next = highest(lowest(behind));
+            let previous = highest(before);
+            let has_next = _mm512_mask_test_epi32_mask(active, behind, behind);
+            let has_previous = _mm512_mask_test_epi32_mask(active, before, before);
+            let right = _mm512_mask_i32gather_epi32::<4>(zero, has_next, symbol_place(next), symbols);
+            let left = _mm512_mask_i32gather_epi32::<4>(zero, has_previous, symbol_place(previous), symbols);
+            _mm512_mask_i32scatter_epi32::<4>(symbols, active, symbol_place(at), token);
+            // A row that is none.
             let nowhere = set(63);
-            // The place of the highest bit; of no bit, -1.
-            macro_rules! highest {
-                ($bits:expr) => {
-                    _mm512_sub_epi32(set(31), _mm512_lzcnt_epi32($bits))
-                };
+            Step {
+                here: with_place(find(bpe, token, right, has_next), at),
+                there: with_place(find(bpe, left, token, has_previous), previous),
+                at: _mm512_mask_mov_epi32(nowhere, active, at),
+                gone: _mm512_mask_mov_epi32(nowhere, active, highest(gone)),
+                previous: _mm512_mask_mov_epi32(nowhere, has_previous, previous),
             }
-            macro_rules! lowest {
-                ($bits:expr) => {{
-                    let bits = $bits;
-                    _mm512_and_si512(bits, _mm512_sub_epi32(_mm512_setzero_si512(), bits))
-                }};
+        }
+    }
+
+    /// Takes in what a step found. -> the next merge of each lane.
+    #[inline(always)]
+    unsafe fn take_in(&mut self, step: Step) -> __m512i {
+        // SAFETY: loads and stores of whole rows; the caller vouches for the CPU.
+        unsafe {
+            let none = _mm512_set1_epi32(NONE as i32);
+            let mut best = none;
+            for p in 0..self.longest {
+                let row = _mm512_set1_epi32(p as i32);
+                let made = _mm512_loadu_si512(self.made[p].as_ptr().cast());
+                let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(step.at, row), step.here);
+                let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(step.gone, row), none);
+                let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(step.previous, row), step.there);
+                _mm512_storeu_si512(self.made[p].as_mut_ptr().cast(), made);
+                best = _mm512_min_epu32(best, made);
             }
-            macro_rules! symbol_place {
-                ($row:expr) => {
-                    _mm512_add_epi32(_mm512_slli_epi32::<4>($row), lane)
-                };
-            }
-            loop {
-                let active = _mm512_cmpneq_epu32_mask(best, none);
-                if active == 0 {
-                    break;
-                }
-                let at = _mm512_and_si512(best, set(LONGEST as u32 - 1));
-                let token = _mm512_srli_epi32::<PLACE_BITS>(best);
-                let bit = _mm512_sllv_epi32(one, at);
-                let below = _mm512_sub_epi32(bit, one);
-                let behind = _mm512_andnot_si512(_mm512_or_si512(bit, below), alive);
-                let gone = lowest!(behind);
-                alive = _mm512_mask_xor_epi32(alive, active, alive, gone);
-                let behind = _mm512_xor_si512(behind, gone);
-                let before = _mm512_and_si512(alive, below);
-                let next = highest!(lowest!(behind));
-                let previous = highest!(before);
-                let has_next = _mm512_mask_test_epi32_mask(active, behind, behind);
-                let has_previous = _mm512_mask_test_epi32_mask(active, before, before);
-                let zero = _mm512_setzero_si512();
-                let right = _mm512_mask_i32gather_epi32::<4>(zero, has_next, symbol_place!(next), symbols);
-                let left =
-                    _mm512_mask_i32gather_epi32::<4>(zero, has_previous, symbol_place!(previous), symbols);
-                _mm512_mask_i32scatter_epi32::<4>(symbols, active, symbol_place!(at), token);
-                let here = with_place(find(bpe, token, right, has_next), at);
-                let there = with_place(find(bpe, left, token, has_previous), previous);
-                let at = _mm512_mask_mov_epi32(nowhere, active, at);
-                let gone = _mm512_mask_mov_epi32(nowhere, active, highest!(gone));
-                let previous = _mm512_mask_mov_epi32(nowhere, has_previous, previous);
-                best = none;
-                for p in 0..longest {
-                    let row = set(p as u32);
-                    let made = _mm512_loadu_si512(self.made[p].as_ptr().cast());
-                    let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(at, row), here);
-                    let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(gone, row), none);
-                    let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(previous, row), there);
-                    _mm512_storeu_si512(self.made[p].as_mut_ptr().cast(), made);
-                    best = _mm512_min_epu32(best, made);
+            best
+        }
+    }
+
+    /// Symbols become ids.
+    #[inline(always)]
+    unsafe fn finish(&mut self, bpe: &Bpe, alive: __m512i) {
+        // SAFETY: loads and stores of whole rows; symbols are tokens' numbers; the caller vouches for the CPU.
+        unsafe {
+            for p in 0..self.longest {
+                let is = _mm512_test_epi32_mask(alive, _mm512_set1_epi32(1 << p));
+                if is != 0 {
+                    let row = _mm512_loadu_si512(self.symbols[p].as_ptr().cast());
+                    let ids = _mm512_mask_i32gather_epi32::<4>(row, is, row, bpe.ids_by_number().as_ptr().cast());
+                    _mm512_storeu_si512(self.symbols[p].as_mut_ptr().cast(), ids);
                 }
             }
             _mm512_storeu_si512(self.alive.as_mut_ptr().cast(), alive);
         }
     }
+}
+
+/// What a step of sixteen lanes changes in `made`: at which row there is what, 63 for nowhere.
+#[derive(Clone, Copy)]
+struct Step {
+    at: __m512i,
+    here: __m512i,
+    previous: __m512i,
+    there: __m512i,
+    gone: __m512i,
+}
+
+/// Merges what `set` gave. Two groups wait for memory together.
+///
+/// # Safety
+/// The CPU has AVX-512 F, BW, CD, DQ and VL.
+#[inline(always)]
+pub unsafe fn merge(groups: &mut [Lanes], bpe: &Bpe) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let none = _mm512_set1_epi32(NONE as i32);
+        let busy = |best: __m512i| _mm512_cmpneq_epu32_mask(best, none) != 0;
+        match groups {
+            [a] => {
+                let (mut best, mut alive) = a.start(bpe);
+                while busy(best) {
+                    let step = a.step(bpe, best, &mut alive);
+                    best = a.take_in(step);
+                }
+                a.finish(bpe, alive);
+            }
+            [a, b] => {
+                let (mut best_a, mut alive_a) = a.start(bpe);
+                let (mut best_b, mut alive_b) = b.start(bpe);
+                while busy(_mm512_and_si512(best_a, best_b)) {
+                    let step_a = a.step(bpe, best_a, &mut alive_a);
+                    let step_b = b.step(bpe, best_b, &mut alive_b);
+                    best_a = a.take_in(step_a);
+                    best_b = b.take_in(step_b);
+                }
+                a.finish(bpe, alive_a);
+                b.finish(bpe, alive_b);
+            }
+            _ => unreachable!("one group or two"),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn lane_numbers() -> __m512i {
+    // SAFETY: the caller vouches for the CPU.
+    unsafe { _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0) }
 }
 
 /// What is made, with its place below it; NONE stays NONE.
