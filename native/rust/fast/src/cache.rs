@@ -96,13 +96,6 @@ impl Front {
         }
         here
     }
-    /// What goes away when an entry comes in needs its own second line.
-    #[inline(always)]
-    pub fn prefetch_victim(&self, line: u32) {
-        // SAFETY: a line of the table, which only this thread has.
-        let old = unsafe { &(*self.line(line)).0[1] };
-        prefetch(self.line(self.second(hash_key(old.key))).cast());
-    }
     /// What the cache knows of a pre-token that the pass over the batch did not find: it may have come in since then, or
     /// stand in its second line. Ids are copied to `to` (four of them, whatever is behind the last).
     ///
@@ -153,9 +146,8 @@ impl Front {
             if old.ids as u32 >> COUNT_SHIFT != 1 && old.key != 0 && old.key != key {
                 let second = self.second(hash_key(old.key));
                 if second != line {
-                    let second = &mut *self.line(second);
-                    let at = if second.0[0].key == 0 { 0 } else { 1 };
-                    second.0[at] = old;
+                    // Without a look at what is there: it would have to be waited for.
+                    (*self.line(second)).0[1] = old;
                 }
             }
         }

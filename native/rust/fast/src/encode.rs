@@ -679,9 +679,6 @@ fn resolve<const WITH_LANES: bool>(
             }
             room.queued[at] = m as u16 + 1;
         }
-        if len < 16 {
-            state.front.prefetch_victim(lines[i]);
-        }
         count(5, 1);
         count(6, (len > 31) as usize);
         count(7, len);
