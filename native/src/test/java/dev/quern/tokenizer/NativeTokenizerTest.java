@@ -461,6 +461,8 @@ class NativeTokenizerTest {
     assertThatThrownBy(() -> tokenizer.encode(new byte[] {-1}))
         .isInstanceOf(TokenizerException.class);
     tokenizer.decode(new int[] {1}, false);
+    assertThat(TokenizerStatistics.uncounted(() -> tokenizer.encode(text).count()))
+        .isEqualTo((int) tokens);
     long documents = 1L + threads * calls + 2 + 1;
     TokenizerStatistics.Snapshot delta = TokenizerStatistics.snapshot().minus(before);
     assertThat(delta.documents()).isEqualTo(documents);

@@ -90,6 +90,14 @@ public final class TokenizerReference implements Serializable {
   }
 
   /**
+   * The same tokenizer by the reference engine, of the same broadcast: the same ids, or one of the
+   * engines has a defect.
+   */
+  public TokenizerReference ofReferenceEngine() {
+    return new TokenizerReference(name, contentHash, Engine.REFERENCE, "reference", spec);
+  }
+
+  /**
    * The one tokenizer of this JVM with that content and engine, loaded if it is not yet. All tasks
    * share it; nobody closes it.
    *
@@ -98,7 +106,9 @@ public final class TokenizerReference implements Serializable {
   public NativeTokenizer open() {
     synchronized (OPEN) {
       NativeTokenizer tokenizer = OPEN.get(new Loaded(contentHash, requestedEngine));
-      return tokenizer != null ? tokenizer : load(spec.value(), name, contentHash);
+      return tokenizer != null
+          ? tokenizer
+          : load(spec.value().withEngine(requestedEngine), name, contentHash);
     }
   }
 

@@ -89,6 +89,15 @@ class TokenizerReferenceTest {
   }
 
   @Test
+  void theSameTokenizerByTheReferenceEngine() {
+    TokenizerReference reference = resolve("gpt2", Map.of());
+    TokenizerReference judge = reference.ofReferenceEngine();
+    assertThat(judge.engine()).isEqualTo("reference").isEqualTo(judge.open().engine());
+    assertThat(judge.open().contentHash()).isEqualTo(reference.contentHash());
+    assertThat(judge.broadcast()).isSameAs(reference.broadcast());
+  }
+
+  @Test
   void equalContentSharesOneBroadcast() {
     TokenizerReference first = resolve("cl100k_base", Map.of());
     assertThat(resolve("cl100k_base", Map.of())).isSameAs(first);
