@@ -91,6 +91,17 @@ class RunSummaryTest {
   }
 
   @Test
+  void whatWasVerifiedIsCountedApart() throws IOException {
+    RunSummary verified = Samples.run(10, new RunTotals(2000, 0, 9, 3, 1234, 5.25), List.of());
+    JsonNode totals = new ObjectMapper().readTree(verified.toJson()).get("totals");
+    assertThat(totals.get("documents_verified").asLong()).isEqualTo(1234);
+    assertThat(totals.get("verify_seconds").asDouble()).isEqualTo(5.25);
+    assertThat(verified.lines())
+        .contains(
+            "verified   1,234 documents equal by the reference engine, in 5.3 s of task time");
+  }
+
+  @Test
   void aRunWithoutSamplesSaysHowToGetThem() {
     RunSummary bare = Samples.run(2, new RunTotals(0, 0, 0, 0), List.of());
     assertThat(bare.lines())
