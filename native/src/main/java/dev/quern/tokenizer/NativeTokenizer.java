@@ -29,7 +29,7 @@ public final class NativeTokenizer implements AutoCloseable {
   private static final Cleaner CLEANER = Cleaner.create();
 
   /** Slot and generation, never an address: a stale one is an error in the native registry. */
-  private final long handle;
+  final long handle;
 
   private final Cleaner.Cleanable release;
   private final String contentHash;
