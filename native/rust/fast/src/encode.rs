@@ -271,6 +271,7 @@ impl Segmenter<'_> {
             && u::class(right) == u::LETTER
             && !self.bpe.joints.spanned(left, right)
             && (self.pattern != Pattern::DeepSeek3 || han_or_kana(left) == han_or_kana(right))
+            && self.pattern != Pattern::Falcon
     }
 }
 
@@ -360,6 +361,11 @@ unsafe fn boundaries<L: Level, const P: u8>(
         }
         starts[n] = (cursor.at - base) as u32;
         n += 1;
+        if s.pattern == Pattern::Falcon {
+            // It may end inside of a character, and is not cut further.
+            cursor.at = cursor.hard_end;
+            continue;
+        }
         let mut at = cursor.at;
         loop {
             at += decode(text, at).1;

@@ -20,7 +20,7 @@ pub use encode::{STATS, Simd, ThreadState};
 pub use pretoken::Pattern;
 /// The texts of the regexes that are recognised.
 pub mod patterns {
-    pub use crate::pretoken::{CL100K, DEEPSEEK3, GPT2, O200K, QWEN2, TEKKEN};
+    pub use crate::pretoken::{CL100K, DEEPSEEK3, FALCON_DIGITS, GPT2, O200K, QWEN2, QWEN35, TEKKEN};
 }
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -442,6 +442,12 @@ impl FastTokenizer {
                     continue;
                 }
                 let (mut start, mut stop) = (found.start(), found.end());
+                let word = |c: Option<char>| c.is_some_and(regex_syntax::is_word_character);
+                if token.single_word
+                    && (word(text[..start].chars().next_back()) || word(text[stop..].chars().next()))
+                {
+                    continue;
+                }
                 if token.lstrip {
                     start = text[..start].trim_end().len().max(done);
                 }
@@ -451,7 +457,10 @@ impl FastTokenizer {
                 if done < start {
                     put(done, start, None)?;
                 }
-                put(start, stop, Some(token))?;
+                // The token before this one may have taken all of its white space.
+                if start < stop {
+                    put(start, stop, Some(token))?;
+                }
                 done = stop;
             }
         }

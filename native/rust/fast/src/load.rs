@@ -306,9 +306,6 @@ pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
     let mut next = size as u32;
     let mut bytes = Vec::new();
     for (i, t) in file.added_tokens.iter().enumerate() {
-        if t.single_word {
-            return Err(no("an added token with single_word"));
-        }
         if t.content.is_empty()
             || file.added_tokens[..i].iter().any(|o| o.content == t.content || o.id == t.id)
         {
@@ -380,12 +377,28 @@ fn pre_tokenizer(part: Option<&RawValue>) -> Result<(Pattern, bool), Unsupported
     let kind = |v: &serde_json::Value| v["type"].as_str().unwrap_or("").to_owned();
     let unknown =
         || no(format!("pre_tokenizer [{}]", steps.iter().map(|s| kind(s)).collect::<Vec<_>>().join(", ")));
-    // What a Split cuts at, each match alone.
-    let split = |v: &serde_json::Value| -> Option<String> {
-        (kind(v) == "Split" && v["behavior"] == "Isolated" && v["invert"] == false)
+    // What a Split cuts at, each match alone. To remove what is no match is the same with a regex that leaves
+    // nothing out, as all do that are recognised alone (`whole`).
+    let split = |v: &serde_json::Value, whole: bool| -> Option<String> {
+        let isolated = v["behavior"] == "Isolated" && v["invert"] == false;
+        let removed = v["behavior"] == "Removed" && v["invert"] == true;
+        (kind(v) == "Split" && (isolated || removed && whole))
             .then(|| v["pattern"]["Regex"].as_str().map(str::to_owned))
             .flatten()
     };
+    // Falcon's ends with a Split.
+    if let [a, b, c, d] = &steps[..]
+        && kind(a) == "Punctuation"
+        && a["behavior"] == "Contiguous"
+        && kind(b) == "ByteLevel"
+        && b["add_prefix_space"] == false
+        && b["use_regex"] != false
+        && kind(c) == "Digits"
+        && c["individual_digits"] == false
+        && split(d, false).as_deref() == Some(pretoken::FALCON_DIGITS)
+    {
+        return Ok((Pattern::Falcon, false));
+    }
     let Some((last, before)) = steps.split_last() else { return Err(no("no pre_tokenizer")) };
     if kind(last) != "ByteLevel" {
         return Err(unknown());
@@ -401,13 +414,13 @@ fn pre_tokenizer(part: Option<&RawValue>) -> Result<(Pattern, bool), Unsupported
             Ok((Pattern::Gpt2 { digits: true }, false))
         }
         [one] if !regex => {
-            let regex = split(one).ok_or_else(unknown)?;
+            let regex = split(one, true).ok_or_else(unknown)?;
             let pattern = pretoken::recognise_regex(&regex, false)
                 .ok_or_else(|| no("the regex of pre_tokenizer Split"))?;
             Ok((pattern, false))
         }
         [a, b, c] if !regex => {
-            let found = [split(a), split(b), split(c)];
+            let found = [a, b, c].map(|s| split(s, false).map(|regex| pretoken::escaped(&regex)));
             if found.iter().zip(pretoken::DEEPSEEK3).all(|(f, d)| f.as_deref() == Some(d)) {
                 Ok((Pattern::DeepSeek3, false))
             } else {
