@@ -3,7 +3,6 @@ package dev.quern.bench;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.TreeSet;
 
 /** Lines of the kernel measurement, for people. */
 final class KernelTable {
@@ -13,7 +12,6 @@ final class KernelTable {
   static String of(List<Map<String, Object>> lines) {
     StringBuilder table = new StringBuilder();
     Map<String, Object> first = lines.get(0);
-    boolean cut = first.containsKey("cut_bytes");
     table.append(
         String.format(
             Locale.ROOT,
@@ -28,16 +26,15 @@ final class KernelTable {
             first.get("clock")));
     table.append(
         "Median (minimum - maximum); speeds are MB/s a core, memory is MiB, x is Quern by peer.\n");
-    String format = "%-28s %-21s %-21s %-21s %-21s %-20s %-6s%n";
+    String format = "%-34s %-21s %-21s %-21s %-21s %-20s %-6s%n";
     table.append(
         String.format(
             format, "", "load s", "cold", "steady", "warm", "RSS start/load/pass", "HWM"));
     for (Map<String, Object> line : lines) {
-      String name = name(line);
       table.append(
           String.format(
               format,
-              name + " x" + line.get("threads") + (cut ? " " + line.get("cut_bytes") + " B" : ""),
+              name(line),
               spread(line, "load_s", 3),
               spread(line, "cold_mb_s", 1),
               spread(line, "steady_mb_s", 1),
@@ -56,7 +53,7 @@ final class KernelTable {
   /** The ratios of all lines, a line for each tokenizer, corpus and other contender. */
   static String ratios(List<Map<String, Object>> lines) {
     StringBuilder table = new StringBuilder();
-    String format = "%-24s %-24s %-28s %-20s %8s %8s %8s %8s%n";
+    String format = "%-24s %-24s %-34s %-12s %8s %8s %8s %8s%n";
     table.append("\nMedians of the rounds' ratios\n");
     table.append(
         String.format(
@@ -70,7 +67,7 @@ final class KernelTable {
                   format,
                   line.get("tokenizer"),
                   line.get("corpus"),
-                  name(line) + " x" + line.get("threads"),
+                  name(line),
                   other.getKey(),
                   number(ratios, "cold", 2),
                   number(ratios, "steady", 2),
@@ -88,7 +85,7 @@ final class KernelTable {
         Map<?, ?> ratios = (Map<?, ?>) other.getValue();
         table.append(
             String.format(
-                "  x over %-19s %-21s %-21s %-21s %s%n",
+                "  x over %-25s %-21s %-21s %-21s %s%n",
                 other.getKey(),
                 spread(ratios, "load", 2),
                 spread(ratios, "cold", 2),
@@ -97,7 +94,7 @@ final class KernelTable {
       }
     }
     StringBuilder memory = new StringBuilder();
-    for (String key : new TreeSet<>(line.keySet())) {
+    for (String key : line.keySet()) {
       if (key.matches("rss_after_\\d+_mib")) {
         memory
             .append(memory.isEmpty() ? "  RSS after" : ",")
@@ -133,10 +130,14 @@ final class KernelTable {
     }
   }
 
+  /** Who, and of what there are several: threads, lengths of documents. */
   private static String name(Map<String, Object> line) {
-    return line.get("tool").equals("quern")
-        ? "quern " + line.get("engine") + " " + line.get("allocator")
-        : line.get("tool") + " " + line.get("tool_version");
+    String name =
+        line.get("tool").equals("quern")
+            ? "quern " + line.get("engine") + " " + line.get("allocator")
+            : line.get("tool") + " " + line.get("tool_version");
+    String cut = line.containsKey("cut_bytes") ? " " + line.get("cut_bytes") + " B" : "";
+    return name + " x" + line.get("threads") + cut;
   }
 
   private static String whole(Map<String, Object> line, String quantity) {

@@ -79,8 +79,9 @@ final class Processes implements Kernel.Runner {
 
   /**
    * Quern's documents and ids are outside the heap, and the little that loading leaves in it is
-   * given back to the system, so that resident memory is the engine's. jtokkit's are within; its
-   * heap has a fixed limit, so that it does not depend on the machine's memory.
+   * given back to the system, so that resident memory is the engine's; there is little Java to
+   * compile, and none of it on a thread beside the one that is timed. jtokkit's documents are
+   * within; its heap has a fixed limit, so that it does not depend on the machine's memory.
    */
   private static List<String> javaCommand(KernelTask task, Path file) {
     List<String> command = new ArrayList<>();
@@ -92,7 +93,9 @@ final class Processes implements Kernel.Runner {
               "-Xms8m",
               "-XX:+UseSerialGC",
               "-XX:MinHeapFreeRatio=5",
-              "-XX:MaxHeapFreeRatio=10"));
+              "-XX:MaxHeapFreeRatio=10",
+              "-XX:TieredStopAtLevel=1",
+              "-Xbatch"));
     } else {
       command.addAll(List.of("-Xmx" + (256 + 12 * (task.bytes() >> 20)) + "m", "-XX:+UseG1GC"));
     }
