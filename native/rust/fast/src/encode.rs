@@ -71,6 +71,7 @@ pub struct ThreadState {
     jobs: Box<[(Job, u32); JOBS]>,
     scratch: Scratch,
     pub(crate) text: String,
+    pub(crate) blank: String,
 }
 
 #[repr(C, align(64))]
@@ -111,6 +112,7 @@ impl ThreadState {
             jobs: Box::new(std::array::from_fn(|_| (Job::default(), IDLE))),
             scratch: Scratch::default(),
             text: String::new(),
+            blank: String::new(),
         }
     }
     /// Forgets what another tokenizer left.

@@ -389,7 +389,7 @@ impl FastTokenizer {
             } else {
                 changed.push_str(piece)
             }
-            let mut blank = String::new();
+            let mut blank = std::mem::take(&mut state.blank);
             let done = self.split(&self.normalized, &changed, |b, e, token| {
                 let piece = &changed[b..e];
                 let piece = match token {
@@ -412,7 +412,12 @@ impl FastTokenizer {
                 put(state, piece);
                 Ok(())
             });
-            state.text = changed;
+            // What a huge text took does not stay with the thread.
+            for (buffer, place) in [(changed, &mut state.text), (blank, &mut state.blank)] {
+                if buffer.capacity() <= KEPT {
+                    *place = buffer;
+                }
+            }
             done
         })
     }
@@ -470,6 +475,9 @@ impl FastTokenizer {
         Ok(())
     }
 }
+
+/// Bytes of changed text that a thread's state may keep room for.
+const KEPT: usize = 1 << 20;
 
 /// A part of a text: an added token with the text it was found as, or text; both normalized.
 enum Piece<'t> {
