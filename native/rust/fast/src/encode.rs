@@ -115,6 +115,11 @@ impl ThreadState {
             blank: String::new(),
         }
     }
+    /// Gives back what a long text made it grow by.
+    pub fn shrink(&mut self) {
+        self.scratch = Scratch::default();
+        self.text = String::new();
+    }
     /// Forgets what another tokenizer left.
     pub(crate) fn own(&mut self, owner: u64) {
         if self.owner != owner {

@@ -68,6 +68,19 @@ pub struct Options {
     pub simd: Option<Simd>,
 }
 
+impl Simd {
+    /// As the record of a run names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Simd::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => "avx512",
+        }
+    }
+}
+
 struct Matcher {
     automaton: AhoCorasick,
     /// Indices into the added tokens, by pattern.

@@ -506,6 +506,9 @@ pub fn tiktoken(ranks: &[u8], pattern: &str, special: &[(String, u32)]) -> Resul
     }
     vocabulary.tokens.sort_by_key(|t| t.id);
     let index = Index::new(&vocabulary);
+    if index.doubled {
+        return Err(no("a token that stands twice in the rank file"));
+    }
     let mut merges = Vec::with_capacity(vocabulary.tokens.len() * 4);
     for (i, t) in vocabulary.tokens.iter().enumerate() {
         let text = vocabulary.text(t);

@@ -156,6 +156,7 @@ record RunSummary(
     tokenizer.put("content_hash", description.contentHash());
     tokenizer.put("engine", description.engine());
     tokenizer.put("engine_reason", description.engineReason());
+    tokenizer.put("simd", description.simd());
     environment.forEach(json.putObject("environment")::put);
     description.options().forEach(json.putObject("options")::put);
     totals(json.putObject("totals"));
@@ -308,7 +309,9 @@ record RunSummary(
       lines.add(
           format(
               "tokenizer  %s, engine %s, allocator %s",
-              description.tokenizer(), description.engine(), String.join(" and ", allocators())));
+              description.tokenizer(),
+              description.engineWithSimd(),
+              String.join(" and ", allocators())));
     }
     return lines;
   }

@@ -196,6 +196,7 @@ public final class TokenizeJob {
               reference.contentHash(),
               tokenizer.engine(),
               tokenizer.engineReason(),
+              tokenizer.simd(),
               options.values());
       try (RunRecord record = RunRecord.start(session, description);
           TaskWatch watch = new TaskWatch(session.sparkContext(), run.id());
@@ -332,7 +333,7 @@ public final class TokenizeJob {
         reference.name(),
         tokenizer.model(),
         tokenizer.vocabularySize(),
-        tokenizer.engine(),
+        RunDescription.engineWithSimd(tokenizer.engine(), tokenizer.simd()),
         reference.contentHash());
     tokenizer.notices().forEach(notice -> out.println("           " + notice));
     if (verify != null) {

@@ -287,8 +287,9 @@ public final class TokenizeOptions {
       paramLabel = "ENGINE",
       defaultValue = "auto",
       description =
-          "auto, fast or reference. This version has only the reference engine. Default:"
-              + " ${DEFAULT-VALUE}.")
+          "fast is Quern's own encoder, for byte-level BPE; reference is Hugging Face's crate, for every tokenizer."
+              + " auto takes fast where it knows every part of the tokenizer; fast is an error where it does not."
+              + " The ids are the same. Default: ${DEFAULT-VALUE}.")
   private Engine engine;
 
   @Option(

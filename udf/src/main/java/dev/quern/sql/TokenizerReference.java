@@ -125,6 +125,11 @@ public final class TokenizerReference implements Serializable {
               ? LibraryOptions.DEFAULT
               : QuernConf.libraryOptions(environment.conf());
       QuernLibrary.load(library);
+      if (environment != null) {
+        // Each JVM's own: it changes no id, and takes no part in what the driver sends.
+        long cacheBytes = QuernConf.CACHE_BYTES_PER_THREAD.value(environment.conf());
+        spec = spec.withCacheBytesPerThread(cacheBytes);
+      }
       NativeTokenizer tokenizer = NativeTokenizer.load(spec);
       if (expectedHash != null && !expectedHash.equals(tokenizer.contentHash())) {
         throw new TokenizerException(
@@ -143,11 +148,12 @@ public final class TokenizerReference implements Serializable {
         return loadedBefore;
       }
       LOG.info(
-          "Tokenizer {} loaded: hash {}, engine {} ({}), allocator {}",
+          "Tokenizer {} loaded: hash {}, engine {} ({}), vector instructions {}, allocator {}",
           name,
           tokenizer.contentHash(),
           tokenizer.engine(),
           tokenizer.engineReason(),
+          tokenizer.simd(),
           QuernLibrary.allocator());
       if (!tokenizer.notices().isEmpty()) {
         LOG.warn("Tokenizer {}: {}", name, String.join("; ", tokenizer.notices()));
