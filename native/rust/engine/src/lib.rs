@@ -3,13 +3,14 @@
 //! A plain library: no C ABI, no unsafe code, and no word about allocators (a test of the ffi crate keeps it so). Only
 //! the `ffi` crate and other binaries may depend on it.
 //!
-//! [`Tokenizer`] is what callers see. Behind it stands one [`Engine`]; in this version always the reference engine,
-//! Hugging Face's crate: `reference.rs` for `tokenizer.json`, `tiktoken.rs` for rank files. A fast engine can stand
-//! beside it by implementing the same trait.
+//! [`Tokenizer`] is what callers see. Behind it stands one [`Engine`]: `fast.rs` where the fast engine knows every part of
+//! the tokenizer; else the reference engine, Hugging Face's crate, in `reference.rs` for `tokenizer.json` and in
+//! `tiktoken.rs` for rank files. Both give the same answers to every call.
 //!
 //! Positions and offsets are bytes. Token ids are `u32` below 2^31, so that they fit Java's `int`.
 
 mod error;
+mod fast;
 mod options;
 mod pattern;
 mod reference;
@@ -19,6 +20,7 @@ mod utf8;
 use serde::Serialize;
 
 pub use error::{Error, Kind};
+use fast::Refusal;
 pub use options::{EngineChoice, Format, Options, SpecialTokensInText};
 
 /// A span of the text that a token stands for: begin and end in bytes.
@@ -27,9 +29,19 @@ pub type Span = [i64; 2];
 /// What every engine can do. Shared by all threads of a process: whatever an engine needs for one call, it keeps on the
 /// stack or per thread.
 ///
-/// Ids go into the caller's slice from its front, as far as there is room, and the answer is the number of ids there
-/// are. When that is more than the slice holds, the caller comes again with a larger one. An empty slice only counts.
+/// Ids go into the caller's slice, and the answer is the number of ids there are. When that is more than the slice holds,
+/// what was written is of no use, and the caller comes again with a larger one.
 trait Engine: Send + Sync {
+    /// "reference" or "fast".
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    /// The vector instructions in use: "avx512", "avx2", "portable"; "none" for an engine without.
+    fn simd(&self) -> &'static str {
+        "none"
+    }
+
     fn encode(&self, text: &str, add_special_tokens: bool, ids: &mut [u32]) -> Result<usize, Error>;
 
     /// Like `encode`; `spans` is as long as `ids`.
@@ -40,6 +52,11 @@ trait Engine: Send + Sync {
         ids: &mut [u32],
         spans: &mut [Span],
     ) -> Result<usize, Error>;
+
+    /// The number of ids that `encode` gives.
+    fn count(&self, text: &str, add_special_tokens: bool) -> Result<usize, Error> {
+        self.encode(text, add_special_tokens, &mut [])
+    }
 
     fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<Vec<u8>, Error>;
 
@@ -65,7 +82,8 @@ pub struct Encode {
 pub struct Tokenizer {
     engine: Box<dyn Engine>,
     format: Format,
-    choice: EngineChoice,
+    /// Why this engine.
+    reason: String,
     content_hash: String,
     notices: Vec<String>,
 }
@@ -80,7 +98,8 @@ impl std::fmt::Debug for Tokenizer {
 struct Description<'t> {
     format: Format,
     engine: &'static str,
-    engine_reason: &'static str,
+    engine_reason: &'t str,
+    simd: &'static str,
     model: &'static str,
     vocabulary_size: usize,
     content_hash: &'t str,
@@ -95,31 +114,42 @@ impl Tokenizer {
     /// [`Kind::InvalidArgument`] if the options don't fit together. Messages never echo the file's content.
     pub fn load(file: &[u8], options: &Options) -> Result<Tokenizer, Error> {
         options.check()?;
-        if options.engine == EngineChoice::Fast {
-            return Err(Error::new(
-                Kind::Unsupported,
-                "the engine \"fast\" is not part of this version; ask for \"auto\" or \"reference\"",
-            ));
-        }
         let mut notices = Vec::new();
-        let engine: Box<dyn Engine> = match options.format {
-            Format::HuggingFace => Box::new(reference::HuggingFace::load(file, options, &mut notices)?),
-            Format::Tiktoken => Box::new(tiktoken::Tiktoken::load(file, options, &mut notices)?),
+        let (engine, reason): (Box<dyn Engine>, String) = if options.engine == EngineChoice::Reference {
+            (reference(file, options, &mut notices)?, "asked for".into())
+        } else {
+            match fast::Fast::load(file, options, &mut notices) {
+                Ok(engine) => (Box::new(engine), "it knows every part of the tokenizer".into()),
+                Err(Refusal::Wrong(error)) => return Err(error),
+                Err(refusal) => {
+                    let part = match refusal {
+                        Refusal::Part(part) if options.engine == EngineChoice::Fast => {
+                            return Err(refused(&part));
+                        }
+                        Refusal::Part(part) => part,
+                        _ => "the structure of the file".into(),
+                    };
+                    notices.clear();
+                    let engine = reference(file, options, &mut notices)?;
+                    if options.engine == EngineChoice::Fast {
+                        return Err(refused(&part));
+                    }
+                    (engine, format!("the fast engine does not know a part of the tokenizer: {part}"))
+                }
+            }
         };
         let content_hash = options.content_hash(file);
-        Ok(Tokenizer { engine, format: options.format, choice: options.engine, content_hash, notices })
+        Ok(Tokenizer { engine, format: options.format, reason, content_hash, notices })
     }
 
-    /// What was loaded, as a JSON object: `format`, `engine`, `engine_reason`, `model`, `vocabulary_size`,
-    /// `content_hash`, `notices` (sentences a user should see once: what in the file was not applied, and why).
+    /// What was loaded, as a JSON object: `format`, `engine`, `engine_reason`, `simd`, `model`,
+    /// `vocabulary_size`, `content_hash`, `notices` (sentences a user should see once: what in the file was not applied, and why).
     pub fn description(&self) -> String {
         let description = Description {
             format: self.format,
-            engine: "reference",
-            engine_reason: match self.choice {
-                EngineChoice::Reference => "asked for",
-                _ => "the only engine of this version",
-            },
+            engine: self.engine.name(),
+            engine_reason: &self.reason,
+            simd: self.engine.simd(),
             model: self.engine.model(),
             vocabulary_size: self.engine.vocabulary_size(),
             content_hash: &self.content_hash,
@@ -133,7 +163,7 @@ impl Tokenizer {
         &self.content_hash
     }
 
-    /// Encodes one text. `ids` is filled from its front as far as there is room; returns the number of ids there are.
+    /// Encodes one text. Returns the number of ids there are; with more than `ids` holds, what was written is of no use.
     ///
     /// # Errors
     /// [`Kind::InvalidUtf8`] and [`Kind::SpecialToken`] with the byte position, [`Kind::Encode`] if the tokenizer has no
@@ -177,7 +207,12 @@ impl Tokenizer {
 
     /// The number of ids that [`Tokenizer::encode`] gives.
     pub fn count(&self, text: &[u8], how: Encode) -> Result<usize, Error> {
-        self.encode(text, how, &mut [])
+        if !how.replace_invalid {
+            return self.engine.count(utf8::strict(text)?, how.add_special_tokens);
+        }
+        let replaced = utf8::replace(text);
+        let count = self.engine.count(&replaced.text, how.add_special_tokens);
+        count.map_err(|error| in_source(error, &replaced))
     }
 
     /// The text that ids stand for. From a tiktoken file these are exactly the tokens' bytes, which need not be UTF-8
@@ -194,6 +229,23 @@ impl Tokenizer {
     pub fn token_id(&self, token: &[u8]) -> Option<u32> {
         self.engine.token_id(token)
     }
+}
+
+fn reference(file: &[u8], options: &Options, notices: &mut Vec<String>) -> Result<Box<dyn Engine>, Error> {
+    Ok(match options.format {
+        Format::HuggingFace => Box::new(reference::HuggingFace::load(file, options, notices)?),
+        Format::Tiktoken => Box::new(tiktoken::Tiktoken::load(file, options, notices)?),
+    })
+}
+
+fn refused(part: &str) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format!(
+            "the engine \"fast\" does not know a part of the tokenizer: {part}; set the option \"engine\" to \"auto\" or \
+             \"reference\""
+        ),
+    )
 }
 
 /// A position in replaced text becomes one in the bytes the caller gave.

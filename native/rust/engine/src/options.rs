@@ -21,10 +21,10 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineChoice {
-    /// The fastest one that gives exactly the reference's ids. In this version always the reference.
+    /// The fastest one that gives exactly the reference's ids: our own where it knows every part of the tokenizer.
     #[default]
     Auto,
-    /// Our own engine. Not in this version: loading fails.
+    /// Our own engine. A tokenizer with a part that it does not know is an error that names the part.
     Fast,
     /// Hugging Face's crate.
     Reference,
@@ -69,7 +69,19 @@ pub struct Options {
     /// Hugging Face only: apply the file's padding section. Off by default.
     #[serde(default)]
     pub padding: bool,
+    /// How much memory the fast engine may keep in each thread, caches and all. Changes no id.
+    #[serde(default = "cache_bytes_per_thread")]
+    pub cache_bytes_per_thread: u64,
 }
+
+fn cache_bytes_per_thread() -> u64 {
+    8 << 20
+}
+
+/// What the smallest cache takes with the room to work in.
+const LEAST_CACHE_BYTES: u64 = 512 << 10;
+/// Beyond what any cache of a processor makes use of.
+const MOST_CACHE_BYTES: u64 = 1 << 30;
 
 impl Options {
     /// The defaults for one kind of file.
@@ -82,6 +94,7 @@ impl Options {
             special_tokens: BTreeMap::new(),
             truncation: false,
             padding: false,
+            cache_bytes_per_thread: cache_bytes_per_thread(),
         }
     }
 
@@ -104,6 +117,16 @@ impl Options {
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refused = |what: &str| Err(Error::new(Kind::InvalidArgument, what));
+        if !(LEAST_CACHE_BYTES..=MOST_CACHE_BYTES).contains(&self.cache_bytes_per_thread) {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!(
+                    "the option \"cache_bytes_per_thread\" is {}; give from {LEAST_CACHE_BYTES} (512 KiB) to \
+                     {MOST_CACHE_BYTES} (1 GiB)",
+                    self.cache_bytes_per_thread
+                ),
+            ));
+        }
         match self.format {
             Format::HuggingFace if self.pattern.is_some() => refused(
                 "the option \"pattern\" is for tiktoken files; a tokenizer.json has its own: leave it out",

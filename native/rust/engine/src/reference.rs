@@ -76,6 +76,8 @@ struct ModelSection {
     kind: Option<String>,
     #[serde(default)]
     dropout: Option<f64>,
+    #[serde(default)]
+    unk_token: Option<String>,
 }
 
 impl HuggingFace {
@@ -85,32 +87,13 @@ impl HuggingFace {
         notices: &mut Vec<String>,
     ) -> Result<HuggingFace, Error> {
         let mut tokenizer = read(file, notices)?;
-        match (tokenizer.get_truncation().map(|section| section.max_length), options.truncation) {
-            (Some(max_length), false) => {
-                notices.push(format!(
-                    "truncation to {max_length} tokens in the file is ignored, since a corpus would lose text; \
-                     set the option \"truncation\" to apply it"
-                ));
-                tokenizer.with_truncation(None).map_err(|error| unreadable(&error.to_string()))?;
-            }
-            (None, true) => {
-                notices.push("the option \"truncation\" has no effect: the file has no such section".into())
-            }
-            _ => {}
+        let truncation = tokenizer.get_truncation().map(|section| section.max_length);
+        notices.extend(sections(truncation, tokenizer.get_padding().is_some(), options));
+        if !options.truncation {
+            tokenizer.with_truncation(None).map_err(|error| unreadable(&error.to_string()))?;
         }
-        match (tokenizer.get_padding(), options.padding) {
-            (Some(_), false) => {
-                notices.push(
-                    "padding in the file is ignored, since a corpus would gain tokens that no document has; \
-                     set the option \"padding\" to apply it"
-                        .into(),
-                );
-                tokenizer.with_padding(None);
-            }
-            (None, true) => {
-                notices.push("the option \"padding\" has no effect: the file has no such section".into())
-            }
-            _ => {}
+        if !options.padding {
+            tokenizer.with_padding(None);
         }
         tokenizer.set_encode_special_tokens(options.special_tokens_in_text == SpecialTokensInText::Text);
         let refuse = match options.special_tokens_in_text {
@@ -238,6 +221,54 @@ fn read(file: &[u8], notices: &mut Vec<String>) -> Result<Tokenizer, Error> {
     whole(file).map_err(contradiction)?.map_err(unreadable)
 }
 
+/// What is said about a file's truncation (to so many tokens) and padding sections.
+pub(crate) fn sections(truncation: Option<usize>, padding: bool, options: &Options) -> Vec<String> {
+    let mut notices = Vec::new();
+    match (truncation, options.truncation) {
+        (Some(max_length), false) => notices.push(format!(
+            "truncation to {max_length} tokens in the file is ignored, since a corpus would lose text; \
+             set the option \"truncation\" to apply it"
+        )),
+        (None, true) => {
+            notices.push("the option \"truncation\" has no effect: the file has no such section".into())
+        }
+        _ => {}
+    }
+    match (padding, options.padding) {
+        (true, false) => notices.push(
+            "padding in the file is ignored, since a corpus would gain tokens that no document has; \
+             set the option \"padding\" to apply it"
+                .into(),
+        ),
+        (false, true) => {
+            notices.push("the option \"padding\" has no effect: the file has no such section".into())
+        }
+        _ => {}
+    }
+    notices
+}
+
+/// What of a tokenizer.json is outside its model, as far as another engine needs it.
+pub(crate) struct Outline {
+    /// To so many tokens.
+    pub truncation: Option<usize>,
+    pub padding: bool,
+    pub unknown_token: Option<String>,
+}
+
+impl Outline {
+    /// None: the crate would not read the file's parts, or in another way than it says.
+    pub(crate) fn of(file: &[u8]) -> Option<Outline> {
+        let parts: File<'_> = serde_json::from_slice(file).ok()?;
+        let section: ModelSection = serde_json::from_str(parts.model.get()).ok()?;
+        (parts.version.as_deref() == Some("1.0")).then_some(Outline {
+            truncation: parts.truncation.map(|section| section.max_length),
+            padding: parts.padding.is_some(),
+            unknown_token: section.unk_token,
+        })
+    }
+}
+
 /// The crate's own reader.
 fn whole(file: &[u8]) -> std::thread::Result<tokenizers::Result<Tokenizer>> {
     catch_unwind(|| {
@@ -349,9 +380,14 @@ fn special_tokens_from_plain_text(tokenizer: &Tokenizer) -> Option<String> {
             tokens.any(|(found, (begin, end))| found == *id && begin < end)
         })
         .count();
-    (reached > 0).then(|| {
+    reachable(reached)
+}
+
+/// What is said when plain text can give so many special tokens.
+pub(crate) fn reachable(special_tokens: usize) -> Option<String> {
+    (special_tokens > 0).then(|| {
         format!(
-            "{reached} special token(s) are also entries that the model itself can produce from plain text, as in \
+            "{special_tokens} special token(s) are also entries that the model itself can produce from plain text, as in \
              Hugging Face's library; set special_tokens_in_text to \"error\" to refuse such documents"
         )
     })
@@ -447,7 +483,7 @@ fn unreadable(reason: &str) -> Error {
 
 /// A message of the crate without what it quotes from the file: whoever may name a file to load must not be able to read
 /// any file through the errors. What stands after "expected" or "missing field" comes from the crate and stays.
-fn without_content(message: &str) -> String {
+pub(crate) fn without_content(message: &str) -> String {
     let of_serde = ["invalid ", "unknown ", "data did not"].iter().any(|start| message.starts_with(start));
     let (mut head, tail) = match message.rfind(", expected ") {
         Some(at) if of_serde => message.split_at(at),

@@ -48,6 +48,11 @@ pub(crate) struct Tiktoken {
     finder_ids: Vec<u32>,
 }
 
+/// Refuses what `Tiktoken::load` refuses of a rank file and its special tokens.
+pub(crate) fn check(file: &[u8], options: &Options) -> Result<(), Error> {
+    check_special_tokens(&Ranks::parse(file)?, &options.special_tokens).map(drop)
+}
+
 /// The entries of a rank file: each one's bytes, by rank.
 struct Ranks {
     bytes: Vec<u8>,

@@ -9,7 +9,7 @@
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use quern_engine::{Encode, Format, Options, Tokenizer};
+use quern_engine::{Encode, EngineChoice, Format, Options, Tokenizer};
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
@@ -30,6 +30,7 @@ fn small_tokenizer() -> String {
     let vocabulary: tokenizers::models::bpe::Vocab = vocabulary.collect();
     let mut tokenizer = tokenizers::Tokenizer::new(BPE::new(vocabulary, vec![]));
     tokenizer.with_pre_tokenizer(Some(ByteLevel::default()));
+    tokenizer.with_decoder(Some(ByteLevel::default()));
     tokenizer.to_string(false).unwrap()
 }
 
@@ -77,12 +78,18 @@ fn growth<T: Send + Sync + 'static>(load: impl Fn() -> T, encode: fn(&T, &str)) 
 #[test]
 fn resident_memory_stays_flat_and_the_control_grows() {
     let json = small_tokenizer();
-    let ours = growth(
-        || Tokenizer::load(json.as_bytes(), &Options::new(Format::HuggingFace)).unwrap(),
-        |tokenizer, text| {
-            assert!(tokenizer.count(text.as_bytes(), Encode::default()).unwrap() > 1000);
-        },
-    );
+    let ours = |engine| {
+        growth(
+            || {
+                let options = Options { engine, ..Options::new(Format::HuggingFace) };
+                Tokenizer::load(json.as_bytes(), &options).unwrap()
+            },
+            |tokenizer, text| {
+                assert!(tokenizer.count(text.as_bytes(), Encode::default()).unwrap() > 1000);
+            },
+        )
+    };
+    let (reference, fast) = (ours(EngineChoice::Reference), ours(EngineChoice::Fast));
     let control = growth(
         || tokenizers::Tokenizer::from_bytes(&json).unwrap(),
         |tokenizer, text| {
@@ -90,10 +97,11 @@ fn resident_memory_stays_flat_and_the_control_grows() {
         },
     );
     println!(
-        "growth over {} cycles: ours {ours} bytes, with the crate's cache {control} bytes",
+        "growth over {} cycles: reference {reference} bytes, fast {fast} bytes, with the crate's cache {control} bytes",
         CYCLES - WARM_UP
     );
-    assert!(ours <= FLAT_BYTES, "grew by {ours} bytes");
+    assert!(reference <= FLAT_BYTES, "the reference engine grew by {reference} bytes");
+    assert!(fast <= FLAT_BYTES, "the fast engine grew by {fast} bytes");
     assert!(
         control > FLAT_BYTES,
         "the control run grew by {control} bytes only: the check would not find a leak"

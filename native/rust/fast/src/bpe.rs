@@ -72,6 +72,8 @@ fn fold(a: u64, b: u64) -> u64 {
 
 /// Byte string -> index in a vocabulary, while loading. A slot is 32 bits of hash and the index.
 pub struct Index {
+    /// Two tokens have the same bytes.
+    pub doubled: bool,
     slots: Table<u64>,
     mask: usize,
 }
@@ -79,10 +81,16 @@ pub struct Index {
 impl Index {
     pub fn new(v: &Vocabulary) -> Index {
         let size = (v.tokens.len() * 2).next_power_of_two().max(16);
-        let mut index = Index { slots: Table::new(size), mask: size - 1 };
+        let mut index = Index { doubled: false, slots: Table::new(size), mask: size - 1 };
         for (i, t) in v.tokens.iter().enumerate() {
             let hash = hash_bytes(v.text(t));
-            let at = index.find(v, v.text(t), hash).unwrap_or_else(|free| free);
+            let at = match index.find(v, v.text(t), hash) {
+                Ok(taken) => {
+                    index.doubled = true;
+                    taken
+                }
+                Err(free) => free,
+            };
             index.slots[at] = hash >> 32 << 32 | (i as u64 + 1);
         }
         index
@@ -725,16 +733,17 @@ impl Bpe {
 
     /// A token's bytes.
     pub fn spelling(&self, id: u32) -> Option<&[u8]> {
-        let t = &self.tokens[self.tokens.binary_search_by_key(&id, |t| t.id).ok()?];
+        // Ids are nearly always 0, 1, 2, ... without a gap.
+        let t =
+            self.tokens.get(id as usize).filter(|t| t.id == id).or_else(|| {
+                self.tokens.binary_search_by_key(&id, |t| t.id).ok().map(|at| &self.tokens[at])
+            })?;
         Some(&self.spelling[t.begin as usize..][..t.len as usize])
     }
     /// The id of a token by its bytes: a search through all of them.
     pub fn id_of(&self, bytes: &[u8]) -> Option<u32> {
         let spelt = |t: &&Token| &self.spelling[t.begin as usize..][..t.len as usize] == bytes;
         self.tokens.iter().filter(spelt).map(|t| t.id).next_back()
-    }
-    pub fn size(&self) -> usize {
-        self.tokens.len()
     }
 
     /// Bytes of the tables.

@@ -13,7 +13,8 @@
 //! Tests: `fast_equals_the_judge`, `caches_and_batches_change_nothing`.
 use crate::bpe::{Bpe, Job, PIECE_DOUBTFUL, SMALL, Scratch};
 use crate::cache::{
-    BATCH, Batch, CHUNK, FRONT_IDS, Front, ID, Late, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash, wide_key,
+    BATCH, Batch, CHUNK, FRONT_IDS, Front, ID, Late, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash,
+    wide_key,
 };
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{self, LANES, LONGEST, Lanes};
@@ -48,6 +49,7 @@ pub struct ThreadState {
     jobs: Box<[(Job, u32); JOBS]>,
     scratch: Scratch,
     pub(crate) text: String,
+    pub(crate) blank: String,
 }
 
 #[repr(C, align(64))]
@@ -95,7 +97,13 @@ impl ThreadState {
             jobs: Box::new(std::array::from_fn(|_| (Job::default(), IDLE))),
             scratch: Scratch::default(),
             text: String::new(),
+            blank: String::new(),
         }
+    }
+    /// Gives back what a long text made it grow by.
+    pub fn shrink(&mut self) {
+        self.scratch = Scratch::default();
+        self.text = String::new();
     }
     /// Forgets what another tokenizer left.
     pub(crate) fn own(&mut self, owner: u64) {
@@ -190,15 +198,15 @@ pub struct Documents<'t> {
     pub text: &'t [u8],
     pub begin: usize,
     /// Ascending, at most the text's length.
-    pub ends: &'t [usize],
+    pub ends: &'t [i64],
 }
 
 impl Documents<'_> {
     /// Whether a pre-token is cut before `at`, an end of one of its pieces.
     fn cut(&self, s: &Segmenter<'_>, at: usize) -> bool {
-        let document = self.ends.partition_point(|end| *end <= at);
-        let begin = if document == 0 { self.begin } else { self.ends[document - 1] };
-        document < self.ends.len() && s.cut_at(&self.text[begin..self.ends[document]], at - begin)
+        let document = self.ends.partition_point(|end| *end as usize <= at);
+        let begin = if document == 0 { self.begin } else { self.ends[document - 1] as usize };
+        document < self.ends.len() && s.cut_at(&self.text[begin..self.ends[document] as usize], at - begin)
     }
 }
 
@@ -223,7 +231,7 @@ impl Segmenter<'_> {
     /// One text.
     pub fn encode(&self, state: &mut ThreadState, text: &[u8], out: &mut Out) {
         if !text.is_empty() {
-            self.encode_all(state, &Documents { text, begin: 0, ends: &[text.len()] }, out, &mut [0]);
+            self.encode_all(state, &Documents { text, begin: 0, ends: &[text.len() as i64] }, out, &mut [0]);
         }
     }
 
@@ -233,7 +241,7 @@ impl Segmenter<'_> {
         state: &mut ThreadState,
         documents: &Documents<'_>,
         out: &mut Out,
-        id_ends: &mut [usize],
+        id_ends: &mut [i64],
     ) {
         macro_rules! by_pattern {
             ($f:ident $(, $level:expr)?) => {
@@ -292,7 +300,7 @@ impl Segmenter<'_> {
 
     /// Whether a pre-token is cut before `at`: no token spans the two letters that meet there.
     #[inline(always)]
-    pub fn cut_at(&self, text: &[u8], at: usize) -> bool {
+    fn cut_at(&self, text: &[u8], at: usize) -> bool {
         if at < 3 || at + 3 > text.len() || text[at] >> 4 != 0xe || text[at - 3] >> 4 != 0xe {
             return false;
         }
@@ -301,6 +309,7 @@ impl Segmenter<'_> {
             && u::class(right) == u::LETTER
             && !self.bpe.joints.spanned(left, right)
             && (self.pattern != Pattern::DeepSeek3 || han_or_kana(left) == han_or_kana(right))
+            && self.pattern != Pattern::Falcon
     }
 }
 
@@ -316,7 +325,7 @@ unsafe fn portable<const P: u8>(
     state: &mut ThreadState,
     documents: &Documents<'_>,
     out: &mut Out,
-    id_ends: &mut [usize],
+    id_ends: &mut [i64],
 ) {
     // SAFETY: the portable level needs nothing of the CPU.
     unsafe { run::<Portable, P>(s, Portable, state, documents, out, id_ends) }
@@ -330,7 +339,7 @@ unsafe fn avx2<const P: u8>(
     state: &mut ThreadState,
     documents: &Documents<'_>,
     out: &mut Out,
-    id_ends: &mut [usize],
+    id_ends: &mut [i64],
 ) {
     // SAFETY: holding the level proves that the CPU has the instructions.
     unsafe { run::<window::x86::Avx2, P>(s, level, state, documents, out, id_ends) }
@@ -346,7 +355,7 @@ unsafe fn avx512<const P: u8>(
     state: &mut ThreadState,
     documents: &Documents<'_>,
     out: &mut Out,
-    id_ends: &mut [usize],
+    id_ends: &mut [i64],
 ) {
     // SAFETY: holding the level proves that the CPU has the instructions.
     unsafe { run::<window::x86::Avx512, P>(s, level, state, documents, out, id_ends) }
@@ -367,7 +376,7 @@ unsafe fn boundaries<L: Level, const P: u8>(
     let (mut n, mut ended) = (0, 0);
     while cursor.document < documents.ends.len() && ended < BATCH {
         // What is behind the document's end is another one's.
-        let text = &documents.text[..documents.ends[cursor.document]];
+        let text = &documents.text[..documents.ends[cursor.document] as usize];
         // The positions are 32 bits wide from the batch's base on; a batch ends before they don't fit.
         while n < BATCH && cursor.at < text.len() && cursor.at - base < 1 << 30 {
             if P != PLAIN && cursor.hard_end <= cursor.at {
@@ -402,6 +411,11 @@ unsafe fn boundaries<L: Level, const P: u8>(
             }
             starts[n] = (cursor.at - base) as u32;
             n += 1;
+            if s.pattern == Pattern::Falcon {
+                // It may end inside of a character, and is not cut further.
+                cursor.at = cursor.hard_end;
+                continue;
+            }
             let mut at = cursor.at;
             loop {
                 at += decode(text, at).1;
@@ -432,7 +446,7 @@ unsafe fn run<L: Level + Passes + Misses, const P: u8>(
     state: &mut ThreadState,
     documents: &Documents<'_>,
     out: &mut Out,
-    id_ends: &mut [usize],
+    id_ends: &mut [i64],
 ) {
     let text = documents.text;
     let sixteen = Sixteen::new(text);
@@ -496,7 +510,7 @@ unsafe fn run<L: Level + Passes + Misses, const P: u8>(
             out.extend(&state.room.batch.ids, copied, ids - copied);
             copied = ids;
             if end < ended {
-                id_ends[document + end] = out.len;
+                id_ends[document + end] = out.len as i64;
             }
         }
         count(12, (tick() - t4) as usize);

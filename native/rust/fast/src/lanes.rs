@@ -114,8 +114,9 @@ impl Lanes {
             // The place of the highest bit; of the lowest one alone.
             let highest = |bits: __m512i| _mm512_sub_epi32(set(31), _mm512_lzcnt_epi32(bits));
             let lowest = |bits: __m512i| _mm512_and_si512(bits, _mm512_sub_epi32(zero, bits));
-            let symbol_place =
-                |row: __m512i| _mm512_add_epi32(_mm512_slli_epi32::<{ LANES.trailing_zeros() }>(row), lane_numbers());
+            let symbol_place = |row: __m512i| {
+                _mm512_add_epi32(_mm512_slli_epi32::<{ LANES.trailing_zeros() }>(row), lane_numbers())
+            };
             let active = _mm512_cmpneq_epu32_mask(best, set(NONE));
             let at = _mm512_and_si512(best, set(LONGEST as u32 - 1));
             let token = _mm512_srli_epi32::<PLACE_BITS>(best);
@@ -157,7 +158,8 @@ impl Lanes {
                 let made = _mm512_loadu_si512(self.made[p].as_ptr().cast());
                 let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(step.at, row), step.here);
                 let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(step.gone, row), none);
-                let made = _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(step.previous, row), step.there);
+                let made =
+                    _mm512_mask_mov_epi32(made, _mm512_cmpeq_epu32_mask(step.previous, row), step.there);
                 _mm512_storeu_si512(self.made[p].as_mut_ptr().cast(), made);
                 best = _mm512_min_epu32(best, made);
             }
@@ -174,7 +176,8 @@ impl Lanes {
                 let is = _mm512_test_epi32_mask(alive, _mm512_set1_epi32(1 << p));
                 if is != 0 {
                     let row = _mm512_loadu_si512(self.symbols[p].as_ptr().cast());
-                    let ids = _mm512_mask_i32gather_epi32::<4>(row, is, row, bpe.ids_by_number().as_ptr().cast());
+                    let ids =
+                        _mm512_mask_i32gather_epi32::<4>(row, is, row, bpe.ids_by_number().as_ptr().cast());
                     _mm512_storeu_si512(self.symbols[p].as_mut_ptr().cast(), ids);
                 }
             }

@@ -24,11 +24,11 @@ pub use encode::{STATS, Simd, ThreadState};
 pub use pretoken::Pattern;
 /// The texts of the regexes that are recognised.
 pub mod patterns {
-    pub use crate::pretoken::{CL100K, DEEPSEEK3, GPT2, O200K, QWEN2, TEKKEN};
+    pub use crate::pretoken::{CL100K, DEEPSEEK3, FALCON_DIGITS, GPT2, O200K, QWEN2, QWEN35, TEKKEN};
 }
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use encode::{Out, Segmenter};
+use encode::{Documents, Out, Segmenter};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A part of a tokenizer that this engine does not know; the reference engine serves it.
@@ -72,6 +72,19 @@ pub struct Options {
     pub simd: Option<Simd>,
 }
 
+impl Simd {
+    /// As the record of a run names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Simd::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => "avx512",
+        }
+    }
+}
+
 struct Matcher {
     automaton: AhoCorasick,
     /// Indices into the added tokens, by pattern.
@@ -80,6 +93,16 @@ struct Matcher {
 
 /// Ids, each with begin and end in bytes.
 pub type Spans = Vec<(u32, usize, usize)>;
+
+/// An entry that is not spelled in bytes: an added token, or one that no text can give.
+struct Named {
+    id: u32,
+    /// As the tokenizer spells it.
+    text: String,
+    /// What decoding makes of it.
+    bytes: Box<[u8]>,
+    special: bool,
+}
 
 /// A loaded tokenizer: read-only, shared by all threads.
 pub struct FastTokenizer {
@@ -91,6 +114,12 @@ pub struct FastTokenizer {
     prefix_space: bool,
     special: SpecialInText,
     added: Vec<load::Added>,
+    /// By id.
+    named: Vec<Named>,
+    size: usize,
+    spelled: bool,
+    byte_decoder: bool,
+    trim: Vec<bool>,
     /// Tokens that are looked for before normalizing, and after.
     raw: Option<Matcher>,
     normalized: Option<Matcher>,
@@ -133,6 +162,24 @@ impl FastTokenizer {
                 .map_err(|e| Unsupported::new(format!("added tokens ({e})")))?;
             Ok(Some(Matcher { automaton, tokens }))
         };
+        // As Hugging Face's AddedVocabulary::simple_id_to_token and is_special_token.
+        let special = |text: &String| parts.added.iter().any(|t| t.special && t.content == *text);
+        let of_added = parts.added.iter().map(|t| {
+            let text = if t.normalized && parts.nfc { normalize::nfc(&t.content) } else { t.content.clone() };
+            (t.id, special(&text), text)
+        });
+        let others = parts.others.into_iter().filter(|o| parts.added.iter().all(|t| t.id != o.1));
+        let mut named: Vec<Named> = of_added
+            .chain(others.map(|(text, id)| (id, false, text)))
+            .map(|(id, special, text)| {
+                let mut bytes = Vec::new();
+                if !parts.spelled || !load::append(&mut bytes, &text) {
+                    bytes = text.as_bytes().to_vec();
+                }
+                Named { id, text, bytes: bytes.into(), special }
+            })
+            .collect();
+        named.sort_by_key(|n| n.id);
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ok(FastTokenizer {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -145,27 +192,56 @@ impl FastTokenizer {
             prefix_space: parts.prefix_space,
             special: options.special_in_text,
             added: parts.added,
+            named,
+            size: parts.size,
+            spelled: parts.spelled,
+            byte_decoder: parts.byte_decoder,
+            trim: parts.trim,
             template: parts.template,
         })
     }
 
-    /// A token's bytes, an added token's text included; None: no token has the id.
+    fn named(&self, id: u32) -> Option<&Named> {
+        self.named.binary_search_by_key(&id, |n| n.id).ok().map(|at| &self.named[at])
+    }
+    /// What decoding makes of an id, if `decodes_bytes`; None: no token has the id.
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
-        let added = self.added.iter().find(|t| t.id == id).map(|t| t.content.as_bytes());
-        added.or_else(|| self.bpe.spelling(id))
+        self.named(id).map(|n| &*n.bytes).or_else(|| self.bpe.spelling(id))
     }
     /// Whether an id is of a special token.
     pub fn is_special(&self, id: u32) -> bool {
-        self.added.iter().any(|t| t.special && t.id == id)
+        self.named(id).is_some_and(|n| n.special)
     }
-    /// The id of a token by its bytes or an added token's text.
+    /// The id of a token: of an added one by its text, of another as the file spells it (from a rank file, its
+    /// bytes).
     pub fn token_id(&self, token: &[u8]) -> Option<u32> {
         let added = self.added.iter().find(|t| t.content.as_bytes() == token).map(|t| t.id);
-        added.or_else(|| self.bpe.id_of(token))
+        added.or_else(|| {
+            if !self.spelled {
+                return self.bpe.id_of(token);
+            }
+            let (text, mut bytes) = (std::str::from_utf8(token).ok()?, Vec::new());
+            if load::append(&mut bytes, text) {
+                return self.bpe.id_of(&bytes);
+            }
+            self.named.iter().find(|n| n.text == text).map(|n| n.id)
+        })
     }
     /// Entries of the vocabulary and added tokens that are not in it.
     pub fn vocabulary_size(&self) -> usize {
-        self.bpe.size() + self.added.iter().filter(|t| self.bpe.spelling(t.id).is_none()).count()
+        self.size
+    }
+    /// Whether the text of ids is what the bytes of their tokens give (`token_bytes`), without further ado.
+    pub fn decodes_bytes(&self) -> bool {
+        self.byte_decoder
+    }
+    /// Text and id of each special token.
+    pub fn special_tokens(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.added.iter().filter(|t| t.special).map(|t| (t.content.as_str(), t.id))
+    }
+    /// Tells this tokenizer from all others of the process: what a `ThreadState` remembers.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     pub fn pattern(&self) -> Pattern {
@@ -197,6 +273,76 @@ impl FastTokenizer {
         Ok(out.len)
     }
 
+    /// As `encode_into`, to memory that is initialized.
+    pub fn encode_to(
+        &self,
+        state: &mut ThreadState,
+        text: &str,
+        out: &mut [u32],
+    ) -> Result<usize, SpecialFound> {
+        // SAFETY: the slice is the caller's as long as this call lasts, and only values are written.
+        let mut out = unsafe { Out::new(out.as_mut_ptr(), out.len()) };
+        self.encode_out(state, text, &mut out)?;
+        Ok(out.len)
+    }
+
+    /// Encodes many texts, each alone: the one from `offsets[i]` to `offsets[i + 1]` of `text` gets the ids up to
+    /// `id_offsets[i + 1]`. -> how many ids there are in all, as `encode_into`. Short texts are as fast as long ones:
+    /// what is done for many pre-tokens at once goes on over the ends of texts.
+    ///
+    /// `offsets` ascend from 0 or more to the text's length or less, at characters' boundaries, or this panics;
+    /// `id_offsets` has as many entries. A special token that is an error says in which text it is.
+    pub fn encode_batch(
+        &self,
+        state: &mut ThreadState,
+        text: &str,
+        offsets: &[i64],
+        out: &mut [u32],
+        id_offsets: &mut [i64],
+    ) -> Result<usize, (usize, SpecialFound)> {
+        assert_eq!(offsets.len(), id_offsets.len());
+        assert!(offsets.is_sorted() && offsets.iter().all(|at| text.is_char_boundary(*at as usize)));
+        let Some((begin, ends)) = offsets.split_first() else { return Ok(0) };
+        let (first, id_ends) = id_offsets.split_first_mut().expect("as long as the offsets");
+        *first = 0;
+        // SAFETY: the slice is the caller's as long as this call lasts, and only values are written.
+        let mut out = unsafe { Out::new(out.as_mut_ptr(), out.len()) };
+        state.own(self.number);
+        let (mut begin, mut at) = (*begin as usize, 0);
+        while at < ends.len() {
+            // As many as need nothing but pre-tokens.
+            let mut end = begin;
+            let plain = ends[at..].iter().take_while(|next| {
+                let document = &text[std::mem::replace(&mut end, **next as usize)..**next as usize];
+                self.is_plain(document)
+            });
+            let plain = at + plain.count();
+            if at < plain {
+                let documents = Documents { text: text.as_bytes(), begin, ends: &ends[at..plain] };
+                self.segmenter().encode_all(state, &documents, &mut out, &mut id_ends[at..plain]);
+                (at, begin) = (plain, ends[plain - 1] as usize);
+            }
+            if at < ends.len() {
+                let document = &text[begin..ends[at] as usize];
+                self.encode_out(state, document, &mut out).map_err(|found| (at, found))?;
+                begin = ends[at] as usize;
+                id_ends[at] = out.len as i64;
+                at += 1;
+            }
+        }
+        Ok(out.len)
+    }
+
+    /// Whether there is nothing to do for a text before the pre-tokenizer.
+    fn is_plain(&self, text: &str) -> bool {
+        let without =
+            |matcher: &Option<Matcher>| matcher.as_ref().is_none_or(|m| !m.automaton.is_match(text));
+        !self.prefix_space
+            && without(&self.raw)
+            && (!self.nfc || normalize::is_nfc(text))
+            && without(&self.normalized)
+    }
+
     /// How many ids `encode_into` has, without writing them.
     pub fn count(&self, state: &mut ThreadState, text: &str) -> Result<usize, SpecialFound> {
         self.encode_into(state, text, &mut [])
@@ -215,25 +361,52 @@ impl FastTokenizer {
         }
     }
 
-    /// Ids with the bytes of `text` each stands for. Text that the normalizer changes has none here
-    /// (None: the reference engine serves it).
-    pub fn encode_with_spans(
-        &self,
-        state: &mut ThreadState,
-        text: &str,
-    ) -> Result<Option<Spans>, SpecialFound> {
+    /// Ids with the bytes of `text` each stands for, exactly Hugging Face's: a token that is part of a character has
+    /// all of it, text that the normalizer changed is where the crate's alignments say, and the post-processor
+    /// may have taken blanks off. Without the template, whose ids have 0, 0.
+    pub fn encode_with_spans(&self, state: &mut ThreadState, text: &str) -> Result<Spans, SpecialFound> {
         state.own(self.number);
-        let mut all = Vec::new();
-        let mut changed = false;
+        let mut all = Spans::new();
+        let mut alignment = Alignment::default();
         let segmenter = self.segmenter();
         self.pieces(state, text, |state, piece| match piece {
-            Piece::Token(id, begin, end) => all.push((id, begin, end)),
-            Piece::Text(piece, Some(begin)) => {
-                segmenter.spans(state, piece.as_bytes(), |id, b, e| all.push((id, begin + b, begin + e)))
+            Piece::Token(token, slice, place) => {
+                let (begin, end) = alignment.span(text, &place, 0, slice.len());
+                let blank = |c: &char| c.is_whitespace() || *c == '\u{120}'; // a blank in GPT-2's alphabet
+                let leading = slice.chars().take_while(blank).count();
+                let trailing = slice.chars().rev().take_while(blank).count();
+                all.push(self.trimmed(token.id, begin, end, leading, trailing, all.is_empty()));
             }
-            Piece::Text(..) => changed = true,
+            Piece::Text(piece, place) => segmenter.spans(state, piece.as_bytes(), |id, b, e| {
+                let (begin, end) = alignment.span(text, &place, b, e);
+                let token = &piece.as_bytes()[b..e];
+                let leading = token.iter().take_while(|c| **c == b' ').count();
+                let trailing = token.iter().rev().take_while(|c| **c == b' ').count();
+                all.push(self.trimmed(id, begin, end, leading, trailing, all.is_empty()));
+            }),
         })?;
-        Ok((!changed).then_some(all))
+        Ok(all)
+    }
+
+    /// Hugging Face's byte_level::process_offsets.
+    fn trimmed(
+        &self,
+        id: u32,
+        mut begin: usize,
+        mut end: usize,
+        leading: usize,
+        trailing: usize,
+        first: bool,
+    ) -> (u32, usize, usize) {
+        for prefix_space in &self.trim {
+            if !(leading == 1 && *prefix_space && (first || begin == 0)) {
+                begin = (begin + leading).min(end);
+            }
+            if trailing > 0 && end >= trailing {
+                end = (end - trailing).max(begin);
+            }
+        }
+        (id, begin, end)
     }
 
     fn segmenter(&self) -> Segmenter<'_> {
@@ -248,7 +421,7 @@ impl FastTokenizer {
             return Ok(());
         }
         self.pieces(state, text, |state, piece| match piece {
-            Piece::Token(id, ..) => out.push(id),
+            Piece::Token(token, ..) => out.push(token.id),
             Piece::Text(piece, _) => segmenter.encode(state, piece.as_bytes(), out),
         })
     }
@@ -261,20 +434,24 @@ impl FastTokenizer {
         mut put: impl FnMut(&mut ThreadState, Piece<'_>),
     ) -> Result<(), SpecialFound> {
         self.split(&self.raw, text, |begin, end, token| {
-            if let Some(id) = token {
-                put(state, Piece::Token(id, begin, end));
+            let piece = &text[begin..end];
+            let place = |at, changed, blank| Place { begin, end, at, changed, blank };
+            if let Some(token) = token {
+                self.refuse(token, text, begin, end)?;
+                put(state, Piece::Token(token, piece, place(0, false, false)));
                 return Ok(());
             }
-            let piece = &text[begin..end];
             if (!self.nfc || normalize::is_nfc(piece)) && !self.prefix_space {
                 return self.split(&self.normalized, piece, |b, e, token| {
-                    put(
-                        state,
-                        match token {
-                            Some(id) => Piece::Token(id, begin + b, begin + e),
-                            None => Piece::Text(&piece[b..e], Some(begin + b)),
-                        },
-                    );
+                    let place = place(b, false, false);
+                    let piece = match token {
+                        Some(token) => {
+                            self.refuse(token, text, begin + b, begin + e)?;
+                            Piece::Token(token, &piece[b..e], place)
+                        }
+                        None => Piece::Text(&piece[b..e], place),
+                    };
+                    put(state, piece);
                     Ok(())
                 });
             }
@@ -286,47 +463,70 @@ impl FastTokenizer {
             } else {
                 changed.push_str(piece)
             }
-            let mut blank = String::new();
+            let mut blank = std::mem::take(&mut state.blank);
             let done = self.split(&self.normalized, &changed, |b, e, token| {
                 let piece = &changed[b..e];
                 let piece = match token {
-                    Some(id) => Piece::Token(id, begin, end),
+                    Some(token) => {
+                        let place = place(b, self.nfc, false);
+                        if self.special == SpecialInText::Error && token.special {
+                            let (begin, end) = Alignment::default().span(text, &place, 0, e - b);
+                            self.refuse(token, text, begin, end)?;
+                        }
+                        Piece::Token(token, piece, place)
+                    }
                     None if self.prefix_space && !piece.starts_with(' ') => {
                         blank.clear();
                         blank.push(' ');
                         blank.push_str(piece);
-                        Piece::Text(&blank, None)
+                        Piece::Text(&blank, place(b, self.nfc, true))
                     }
-                    None => Piece::Text(piece, None),
+                    None => Piece::Text(piece, place(b, self.nfc, false)),
                 };
                 put(state, piece);
                 Ok(())
             });
-            state.text = changed;
+            // What a huge text took does not stay with the thread.
+            for (buffer, place) in [(changed, &mut state.text), (blank, &mut state.blank)] {
+                if buffer.capacity() <= KEPT {
+                    *place = buffer;
+                }
+            }
             done
         })
     }
 
+    /// A special token at these bytes of the text (blanks around it included) may be an error.
+    fn refuse(&self, token: &load::Added, text: &str, begin: usize, end: usize) -> Result<(), SpecialFound> {
+        if token.special && self.special == SpecialInText::Error {
+            let within = text.get(begin..end).and_then(|piece| piece.find(&token.content)).unwrap_or(0);
+            return Err(SpecialFound { position: begin + within });
+        }
+        Ok(())
+    }
+
     /// Hugging Face's AddedVocabulary::find_matches: leftmost longest; a special token that is text still
     /// takes its place in the search.
-    fn split(
-        &self,
+    fn split<'s>(
+        &'s self,
         matcher: &Option<Matcher>,
         text: &str,
-        mut put: impl FnMut(usize, usize, Option<u32>) -> Result<(), SpecialFound>,
+        mut put: impl FnMut(usize, usize, Option<&'s load::Added>) -> Result<(), SpecialFound>,
     ) -> Result<(), SpecialFound> {
         let mut done = 0;
         if let Some(m) = matcher {
             for found in m.automaton.find_iter(text) {
                 let token = &self.added[m.tokens[found.pattern().as_usize()]];
-                if token.special {
-                    match self.special {
-                        SpecialInText::Text => continue,
-                        SpecialInText::Error => return Err(SpecialFound { position: found.start() }),
-                        SpecialInText::Token => {}
-                    }
+                if token.special && self.special == SpecialInText::Text {
+                    continue;
                 }
                 let (mut start, mut stop) = (found.start(), found.end());
+                let word = |c: Option<char>| c.is_some_and(regex_syntax::is_word_character);
+                if token.single_word
+                    && (word(text[..start].chars().next_back()) || word(text[stop..].chars().next()))
+                {
+                    continue;
+                }
                 if token.lstrip {
                     start = text[..start].trim_end().len().max(done);
                 }
@@ -336,7 +536,10 @@ impl FastTokenizer {
                 if done < start {
                     put(done, start, None)?;
                 }
-                put(start, stop, Some(token.id))?;
+                // The token before this one may have taken all of its white space.
+                if start < stop {
+                    put(start, stop, Some(token))?;
+                }
                 done = stop;
             }
         }
@@ -347,36 +550,57 @@ impl FastTokenizer {
     }
 }
 
-/// A part of a text: an added token, or text with its place if it is as it was.
+/// Bytes of changed text that a thread's state may keep room for.
+const KEPT: usize = 1 << 20;
+
+/// A part of a text: an added token with the text it was found as, or text; both normalized.
 enum Piece<'t> {
-    Token(u32, usize, usize),
-    Text(&'t str, Option<usize>),
+    Token(&'t load::Added, &'t str, Place),
+    Text(&'t str, Place),
 }
-impl FastTokenizer {
-    pub fn pre(&self, text: &str, mut f: impl FnMut(&[u8])) {
-        let t = text.as_bytes();
-        let mut at = 0;
-        while at < t.len() {
-            let e = self.pattern.end(t, at);
-            let mut b = at;
-            let mut i = at;
-            loop {
-                i += unicode::decode(t, i).1;
-                if i >= e {
-                    break;
-                }
-                if self.segmenter().cut_at(t, i) {
-                    f(&t[b..i]);
-                    b = i;
-                }
+
+/// Where a piece is from.
+struct Place {
+    /// The bytes of the text that were normalized together.
+    begin: usize,
+    end: usize,
+    /// Where the piece begins in what became of them.
+    at: usize,
+    /// The normalizer changed them, or may have.
+    changed: bool,
+    /// The piece has a blank more, in front.
+    blank: bool,
+}
+
+/// From bytes of normalized text to bytes of the text: Hugging Face's NormalizedString, as far as it is needed.
+#[derive(Default)]
+struct Alignment {
+    /// What `bytes` was made for.
+    of: Option<(usize, usize)>,
+    /// For each byte of the normalized text the character of the text it is from.
+    bytes: Vec<(usize, usize)>,
+}
+
+impl Alignment {
+    /// Where in the text bytes `from` to `to` (at least one) of a piece are from, as whole characters.
+    fn span(&mut self, text: &str, place: &Place, from: usize, to: usize) -> (usize, usize) {
+        // The blank is where the character behind it is.
+        let of = |at: usize| place.at + if place.blank { at.saturating_sub(1) } else { at };
+        let (first, last) = (of(from), of(to - 1));
+        if place.changed {
+            if self.of != Some((place.begin, place.end)) {
+                self.bytes = normalize::alignment(&text[place.begin..place.end], place.begin);
+                self.of = Some((place.begin, place.end));
             }
-            f(&t[b..e]);
-            at = e;
+            return (self.bytes[first].0, self.bytes[last].1);
         }
-    }
-    pub fn nids(&self, state: &mut ThreadState, text: &[u8]) -> usize {
-        let mut n = 0;
-        self.segmenter().spans(state, text, |_, _, _| n += 1);
-        n
+        let (mut begin, mut end) = (place.begin + first, place.begin + last + 1);
+        while !text.is_char_boundary(begin) {
+            begin -= 1;
+        }
+        while !text.is_char_boundary(end) {
+            end += 1;
+        }
+        (begin, end)
     }
 }

@@ -15,6 +15,16 @@ pub struct Parts {
     pub nfc: bool,
     pub prefix_space: bool,
     pub added: Vec<Added>,
+    /// Entries of the vocabulary that are no bytes in GPT-2's alphabet: no text can give them.
+    pub others: Vec<(String, u32)>,
+    /// Entries of the vocabulary, and added tokens that are not among them.
+    pub size: usize,
+    /// Tokens are spelled in GPT-2's alphabet, as in a tokenizer.json; else they are bytes.
+    pub spelled: bool,
+    /// Decoding gives the bytes of the tokens.
+    pub byte_decoder: bool,
+    /// The post-processor's steps that take blanks off the spans, each with its `add_prefix_space`.
+    pub trim: Vec<bool>,
     /// Ids before and after a text when special tokens are asked for.
     pub template: (Vec<u32>, Vec<u32>),
 }
@@ -45,6 +55,8 @@ struct File<'a> {
     pre_tokenizer: Option<&'a RawValue>,
     #[serde(borrow, default)]
     post_processor: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    decoder: Option<&'a RawValue>,
     #[serde(borrow)]
     model: Model<'a>,
 }
@@ -88,7 +100,7 @@ fn byte_of(c: char) -> Option<u8> {
 }
 
 /// Appends the bytes of a token's text; false (and nothing appended) if a character is no byte.
-fn append(out: &mut Vec<u8>, text: &str) -> bool {
+pub fn append(out: &mut Vec<u8>, text: &str) -> bool {
     let begin = out.len();
     if text.bytes().all(|b| b > 0x20 && b < 0x7f) {
         out.extend_from_slice(text.as_bytes());
@@ -241,7 +253,8 @@ pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
     let default = |s: &Option<String>| s.as_deref().is_none_or(str::is_empty);
     // A model without a type is taken for what fits; the reference engine may guess.
     if m.kind.as_deref() != Some("BPE") {
-        return Err(no(format!("model {}", m.kind.as_deref().unwrap_or("without a type"))));
+        let known = ["WordPiece", "WordLevel", "Unigram"].into_iter().find(|k| m.kind.as_deref() == Some(k));
+        return Err(no(format!("model {}", known.unwrap_or("of no known type"))));
     }
     if m.dropout.is_some_and(|d| d != 0.0) {
         return Err(no("model option dropout"));
@@ -259,6 +272,7 @@ pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
     let _ = m.unk_token;
     let (pattern, prefix_space) = pre_tokenizer(file.pre_tokenizer)?;
     let nfc = normalizer(file.normalizer)?;
+    let byte_decoder = value(file.decoder, "decoder")?["type"] == "ByteLevel";
     let mut vocabulary = Vocabulary {
         bytes: Vec::with_capacity(m.vocab.get().len() / 2),
         tokens: Vec::with_capacity(m.vocab.get().len() / 16),
@@ -270,6 +284,13 @@ pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
     serde::de::DeserializeSeed::deserialize(VocabVisitor(&mut vocabulary, &mut others, &mut size), &mut d)
         .map_err(|e| no(format!("model.vocab ({e})")))?;
     let index = Index::new(&vocabulary);
+    let mut ids: Vec<u32> =
+        vocabulary.tokens.iter().map(|t| t.id).chain(others.iter().map(|t| t.1)).collect();
+    ids.sort_unstable();
+    if index.doubled || ids.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(no("a vocabulary with an entry or an id that stands twice"));
+    }
+    drop(ids);
     if let Some(merges) = m.merges {
         vocabulary.merges.reserve(merges.get().len() / 24);
         let mut failed = None;
@@ -285,9 +306,6 @@ pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
     let mut next = size as u32;
     let mut bytes = Vec::new();
     for (i, t) in file.added_tokens.iter().enumerate() {
-        if t.single_word {
-            return Err(no("an added token with single_word"));
-        }
         if t.content.is_empty()
             || file.added_tokens[..i].iter().any(|o| o.content == t.content || o.id == t.id)
         {
@@ -307,8 +325,23 @@ pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
             return Err(no("an added token whose id is not the one Hugging Face gives it"));
         }
     }
-    let template = post_processor(file.post_processor)?;
-    Ok(Parts { vocabulary, index, pattern, nfc, prefix_space, added: file.added_tokens, template })
+    let (template, trim) = post_processor(file.post_processor)?;
+    let added = file.added_tokens;
+    let size = next as usize;
+    Ok(Parts {
+        vocabulary,
+        index,
+        pattern,
+        nfc,
+        prefix_space,
+        added,
+        others,
+        size,
+        spelled: true,
+        byte_decoder,
+        trim,
+        template,
+    })
 }
 
 fn value(part: Option<&RawValue>, name: &str) -> Result<serde_json::Value, Unsupported> {
@@ -344,12 +377,28 @@ fn pre_tokenizer(part: Option<&RawValue>) -> Result<(Pattern, bool), Unsupported
     let kind = |v: &serde_json::Value| v["type"].as_str().unwrap_or("").to_owned();
     let unknown =
         || no(format!("pre_tokenizer [{}]", steps.iter().map(|s| kind(s)).collect::<Vec<_>>().join(", ")));
-    // What a Split cuts at, each match alone.
-    let split = |v: &serde_json::Value| -> Option<String> {
-        (kind(v) == "Split" && v["behavior"] == "Isolated" && v["invert"] == false)
+    // What a Split cuts at, each match alone. To remove what is no match is the same with a regex that leaves
+    // nothing out, as all do that are recognised alone (`whole`).
+    let split = |v: &serde_json::Value, whole: bool| -> Option<String> {
+        let isolated = v["behavior"] == "Isolated" && v["invert"] == false;
+        let removed = v["behavior"] == "Removed" && v["invert"] == true;
+        (kind(v) == "Split" && (isolated || removed && whole))
             .then(|| v["pattern"]["Regex"].as_str().map(str::to_owned))
             .flatten()
     };
+    // Falcon's ends with a Split.
+    if let [a, b, c, d] = &steps[..]
+        && kind(a) == "Punctuation"
+        && a["behavior"] == "Contiguous"
+        && kind(b) == "ByteLevel"
+        && b["add_prefix_space"] == false
+        && b["use_regex"] != false
+        && kind(c) == "Digits"
+        && c["individual_digits"] == false
+        && split(d, false).as_deref() == Some(pretoken::FALCON_DIGITS)
+    {
+        return Ok((Pattern::Falcon, false));
+    }
     let Some((last, before)) = steps.split_last() else { return Err(no("no pre_tokenizer")) };
     if kind(last) != "ByteLevel" {
         return Err(unknown());
@@ -365,13 +414,13 @@ fn pre_tokenizer(part: Option<&RawValue>) -> Result<(Pattern, bool), Unsupported
             Ok((Pattern::Gpt2 { digits: true }, false))
         }
         [one] if !regex => {
-            let regex = split(one).ok_or_else(unknown)?;
+            let regex = split(one, true).ok_or_else(unknown)?;
             let pattern = pretoken::recognise_regex(&regex, false)
                 .ok_or_else(|| no("the regex of pre_tokenizer Split"))?;
             Ok((pattern, false))
         }
         [a, b, c] if !regex => {
-            let found = [split(a), split(b), split(c)];
+            let found = [a, b, c].map(|s| split(s, false).map(|regex| pretoken::escaped(&regex)));
             if found.iter().zip(pretoken::DEEPSEEK3).all(|(f, d)| f.as_deref() == Some(d)) {
                 Ok((Pattern::DeepSeek3, false))
             } else {
@@ -392,7 +441,11 @@ fn flatten<'v>(v: &'v serde_json::Value, steps: &mut Vec<&'v serde_json::Value>)
     }
 }
 
-fn post_processor(part: Option<&RawValue>) -> Result<(Vec<u32>, Vec<u32>), Unsupported> {
+/// Ids that go before and after a text.
+type Template = (Vec<u32>, Vec<u32>);
+
+/// -> the template, and what takes blanks off the spans (`Parts::trim`).
+fn post_processor(part: Option<&RawValue>) -> Result<(Template, Vec<bool>), Unsupported> {
     let v = value(part, "post_processor")?;
     let steps: Vec<&serde_json::Value> = match v["type"].as_str() {
         _ if v.is_null() => vec![],
@@ -401,8 +454,10 @@ fn post_processor(part: Option<&RawValue>) -> Result<(Vec<u32>, Vec<u32>), Unsup
     };
     let (mut before, mut after) = (Vec::new(), Vec::new());
     let mut templates = 0;
+    let mut trim = Vec::new();
     for step in steps {
         match step["type"].as_str().unwrap_or("") {
+            "ByteLevel" if step["trim_offsets"] != false => trim.push(step["add_prefix_space"] != false),
             "ByteLevel" => {}
             "TemplateProcessing" => {
                 templates += 1;
@@ -425,7 +480,7 @@ fn post_processor(part: Option<&RawValue>) -> Result<(Vec<u32>, Vec<u32>), Unsup
             other => return Err(no(format!("post_processor {other}"))),
         }
     }
-    Ok((before, after))
+    Ok(((before, after), trim))
 }
 
 /// The parts of a .tiktoken file: lines of a token in base64 and its rank, which is its id. Merges are every
@@ -451,6 +506,9 @@ pub fn tiktoken(ranks: &[u8], pattern: &str, special: &[(String, u32)]) -> Resul
     }
     vocabulary.tokens.sort_by_key(|t| t.id);
     let index = Index::new(&vocabulary);
+    if index.doubled {
+        return Err(no("a token that stands twice in the rank file"));
+    }
     let mut merges = Vec::with_capacity(vocabulary.tokens.len() * 4);
     for (i, t) in vocabulary.tokens.iter().enumerate() {
         let text = vocabulary.text(t);
@@ -464,6 +522,7 @@ pub fn tiktoken(ranks: &[u8], pattern: &str, special: &[(String, u32)]) -> Resul
         }
     }
     vocabulary.merges = merges;
+    let size = vocabulary.tokens.len() + special.len();
     let added = special
         .iter()
         .map(|(content, id)| Added {
@@ -482,6 +541,11 @@ pub fn tiktoken(ranks: &[u8], pattern: &str, special: &[(String, u32)]) -> Resul
         pattern,
         nfc: false,
         prefix_space: false,
+        others: Vec::new(),
+        size,
+        spelled: false,
+        byte_decoder: true,
+        trim: Vec::new(),
         added,
         template: Default::default(),
     })

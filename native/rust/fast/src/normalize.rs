@@ -56,6 +56,34 @@ pub fn nfc(text: &str) -> String {
     text.nfc().map(|c| c.0).collect()
 }
 
+/// For each byte of the text's NFC, begin and end (plus `shift`) of the character of the text that Hugging Face's
+/// NormalizedString::transform takes it to be from.
+pub fn alignment(text: &str, shift: usize) -> Vec<(usize, usize)> {
+    let mut old = text.char_indices();
+    let of = |at: usize| {
+        let begin = (0..=at).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        (shift + begin, shift + begin + text[begin..].chars().next().map_or(0, char::len_utf8))
+    };
+    let mut bytes = Vec::with_capacity(text.len());
+    // Where the next character of the text stands that nothing was made of yet.
+    let mut at = 0;
+    for (c, change) in text.nfc() {
+        let from = match change > 0 {
+            // One more than there were: it belongs to the one before it.
+            true if at == 0 => (shift, shift),
+            true => of(at - 1),
+            false => of(at.min(text.len())),
+        };
+        if change <= 0 {
+            // In place of one, and of as many more as the change says.
+            let gone = old.by_ref().take(1 + change.unsigned_abs());
+            at += gone.map(|(_, c)| c.len_utf8()).sum::<usize>();
+        }
+        bytes.extend(std::iter::repeat_n(from, c.len_utf8()));
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

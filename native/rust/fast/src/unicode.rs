@@ -100,6 +100,10 @@ mod tests {
             for (regex, set) in &sets {
                 assert_eq!(set >> class(c as u32) & 1 != 0, regex.is_match(&text), "{c:?}");
             }
+            use unicode_categories::UnicodeCategories;
+            let punctuation = c.is_ascii_punctuation() || c.is_punctuation();
+            let own = crate::pretoken::is_punctuation(c as u32, class(c as u32));
+            assert_eq!(own, punctuation, "{c:?}");
             // What the windows take for letters without a look-up.
             if matches!(text.as_bytes()[0], 0xe5..=0xe9 | 0xeb | 0xec) {
                 assert_eq!(class(c as u32), LETTER);

@@ -38,15 +38,17 @@
 //!
 //! ```json
 //! {"format": "huggingface",            // or "tiktoken"
-//!  "engine": "auto",                   // "auto", "fast" (not in this version), "reference"
+//!  "engine": "auto",                   // "auto", "fast", "reference"
 //!  "special_tokens_in_text": "text",   // "text", "token", "error": text that reads like a special token
 //!  "pattern": "...",                   // tiktoken: the pre-tokenizer's regular expression (required)
 //!  "special_tokens": {"<|x|>": 100257},// tiktoken
 //!  "truncation": false,                // huggingface: apply the file's section
-//!  "padding": false}
+//!  "padding": false,
+//!  "cache_bytes_per_thread": 8388608}  // what the fast engine may keep in each thread; 512 KiB to 1 GiB
 //! ```
 //!
-//! **Description** (`quern_describe`) is a JSON object: `format`, `engine`, `engine_reason`, `model` ("BPE", "WordPiece",
+//! **Description** (`quern_describe`) is a JSON object: `format`, `engine`, `engine_reason`, `simd` ("avx512",
+//! "avx2", "portable", "none"), `model` ("BPE", "WordPiece",
 //! "Unigram", "WordLevel"), `vocabulary_size`, `content_hash` (64 hexadecimal digits), `notices` (sentences to log once),
 //! `abi_version`, `version`.
 //!

@@ -1,4 +1,4 @@
-//! The tokenizers of this process: one loaded copy for each content hash and engine, and the handles that callers hold.
+//! The tokenizers of this process: one loaded copy for each content hash, engine and size of caches, and the handles that callers hold.
 //!
 //! It lives in native code so that several class loaders of one JVM share it too. Every load gives a handle of its own,
 //! so one owner's second release can't take another's tokenizer away. A handle is a slot number and the slot's
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use quern_engine::{EngineChoice, Error, Options, Tokenizer};
 
-type Key = (String, EngineChoice);
+type Key = (String, EngineChoice, u64);
 
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -38,7 +38,7 @@ const LAST_GENERATION: u32 = i32::MAX as u32;
 impl Registry {
     /// A new handle (> 0) for the tokenizer of this file and these options, which is read only if no live handle has it.
     pub(crate) fn load(&self, file: &[u8], options: &Options) -> Result<i64, Error> {
-        let key = (options.content_hash(file), options.engine);
+        let key = (options.content_hash(file), options.engine, options.cache_bytes_per_thread);
         let shared = {
             let mut loaded = lock(&self.loaded);
             // Forget what is gone: dead, and nobody about to load it again.

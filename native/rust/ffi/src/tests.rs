@@ -102,6 +102,7 @@ fn describes() {
     for (key, expected) in [
         ("format", "huggingface".into()),
         ("engine", "reference".into()),
+        ("simd", "none".into()),
         ("model", "WordLevel".into()),
         ("vocabulary_size", 9.into()),
         ("notices", serde_json::json!([])),
@@ -273,7 +274,7 @@ fn loading_is_checked() {
         assert!(message().starts_with("the load options"));
     }
     assert_eq!(load_with(JSON, r#"{"format":"huggingface","engine":"fast"}"#), UNSUPPORTED);
-    assert!(message().contains("\"fast\" is not part of this version"));
+    assert!(message().contains("\"fast\" does not know a part of the tokenizer: model WordLevel"));
     refused(abi!(quern_load(0, 5, at(options), options.len())), "file");
     refused(abi!(quern_load(at(JSON.as_bytes()), -1, at(options), options.len())), "file");
     refused(abi!(quern_load(at(JSON.as_bytes()), JSON.len(), 0, 5)), "options");

@@ -98,27 +98,36 @@ fn has_extern_c(line: &str) -> bool {
 }
 
 #[test]
-fn the_engine_names_no_allocator_and_has_no_unsafe_code() {
-    let engine = workspace().join("engine");
-    for (path, text) in sources(&engine) {
-        for word in [
-            "mimalloc",
-            "jemalloc",
-            "tcmalloc",
-            "global_allocator",
-            "GlobalAlloc",
-            "quern_allocator",
-            "malloc(",
-        ] {
-            assert!(!text.contains(word), "{}: {word}", path.display());
+fn the_engine_names_no_allocator() {
+    for crate_name in ["engine", "fast"] {
+        let folder = workspace().join(crate_name);
+        for (path, text) in sources(&folder) {
+            // A test of `fast` counts allocations, by an allocator of its own.
+            let words = ["mimalloc", "jemalloc", "tcmalloc", "quern_allocator"];
+            let shipped = ["global_allocator", "GlobalAlloc", "malloc("];
+            let of_library = path.starts_with(folder.join("src"));
+            for word in words.iter().chain(shipped.iter().filter(|_| of_library)) {
+                assert!(!text.contains(word), "{}: {word}", path.display());
+            }
         }
-        assert!(!text.lines().any(|line| line.contains("unsafe {")), "{}: unsafe", path.display());
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        assert!(!manifest.contains("malloc") && !manifest.contains("quern-allocator"));
+        let package = format!("quern-{crate_name}");
+        let tree =
+            cargo(&["tree", "--locked", "--package", &package, "--edges", "normal", "--prefix", "none"]);
+        assert!(!tree.contains("malloc") && !tree.contains("quern-allocator") && !tree.contains("quern-ffi"));
     }
-    let manifest = std::fs::read_to_string(engine.join("Cargo.toml")).unwrap();
-    assert!(!manifest.contains("malloc") && !manifest.contains("quern-allocator"));
-    let tree =
-        cargo(&["tree", "--locked", "--package", "quern-engine", "--edges", "normal", "--prefix", "none"]);
-    assert!(!tree.contains("malloc") && !tree.contains("quern-allocator") && !tree.contains("quern-ffi"));
+}
+
+/// Vector instructions and the caller's memory need it; nothing else does.
+#[test]
+fn unsafe_code_is_in_fast_and_ffi_only() {
+    let allowed = ["fast", "ffi", "allocator"].map(|name| workspace().join(name));
+    for (path, text) in sources(&workspace()) {
+        if !allowed.iter().any(|folder| path.starts_with(folder)) {
+            assert!(!text.contains("unsafe {") && !text.contains("unsafe fn"), "{}", path.display());
+        }
+    }
 }
 
 /// The gate is a table in one Cargo.toml; no source repeats its predicate.

@@ -37,8 +37,9 @@ import org.apache.parquet.schema.Type;
  * @param documents how many; those without a text are left out
  * @param bytes of UTF-8 in all
  * @param hash SHA-256 of the flat file
+ * @param cut about how many bytes documents were cut to; 0: they are as they were
  */
-record Corpus(String name, Path file, long documents, long bytes, String hash) {
+record Corpus(String name, Path file, long documents, long bytes, String hash, int cut) {
   /** The corpus that ships with quern-job. */
   static final String SAMPLE = "/dev/quern/job/sample/documents.jsonl";
 
@@ -50,8 +51,9 @@ record Corpus(String name, Path file, long documents, long bytes, String hash) {
    * @param textColumn the column or field that holds the text
    * @param wholeFile a plain text file is one document, else every line is
    * @param byteLimit stop before the document that would exceed it; 0 for no limit
+   * @param cut cut documents at the first character boundary at or after so many bytes; 0: don't
    */
-  record Options(String textColumn, boolean wholeFile, long byteLimit) {}
+  record Options(String textColumn, boolean wholeFile, long byteLimit, int cut) {}
 
   /** Reads files and folders (of files with a known ending), or the sample when there are none. */
   static Corpus read(List<Path> inputs, Options options, Path flatFile) {
@@ -59,7 +61,7 @@ record Corpus(String name, Path file, long documents, long bytes, String hash) {
     for (Path input : inputs) {
       files.addAll(filesOf(input));
     }
-    Sink sink = new Sink(options.byteLimit());
+    Sink sink = new Sink(options.byteLimit(), options.cut());
     try {
       try (Documents.Writer writer = new Documents.Writer(flatFile)) {
         sink.writer = writer;
@@ -93,19 +95,22 @@ record Corpus(String name, Path file, long documents, long bytes, String hash) {
         inputs.isEmpty()
             ? "sample"
             : String.join(",", inputs.stream().map(p -> p.getFileName().toString()).toList());
-    return new Corpus(name, flatFile, sink.documents, sink.bytes, sink.writer.hash());
+    return new Corpus(
+        name, flatFile, sink.documents, sink.bytes, sink.writer.hash(), options.cut());
   }
 
   /** Counts and writes documents until the limit is met. */
   private static final class Sink {
     final long byteLimit;
+    final int cut;
     Documents.Writer writer;
     long documents;
     long bytes;
     boolean full;
 
-    Sink(long byteLimit) {
+    Sink(long byteLimit, int cut) {
       this.byteLimit = byteLimit;
+      this.cut = cut;
     }
 
     void add(String where, long row, byte[] utf8) throws IOException {
@@ -121,9 +126,24 @@ record Corpus(String name, Path file, long documents, long bytes, String hash) {
         full = true;
         return;
       }
+      bytes += utf8.length;
+      int begin = 0;
+      while (cut > 0 && utf8.length - begin > cut) {
+        int end = begin + cut;
+        while (end < utf8.length && (utf8[end] & 0xC0) == 0x80) {
+          end++; // within a character
+        }
+        write(Arrays.copyOfRange(utf8, begin, end));
+        begin = end;
+      }
+      if (begin == 0 || begin < utf8.length) {
+        write(begin == 0 ? utf8 : Arrays.copyOfRange(utf8, begin, utf8.length));
+      }
+    }
+
+    private void write(byte[] utf8) throws IOException {
       writer.text(utf8);
       documents++;
-      bytes += utf8.length;
     }
   }
 

@@ -6,6 +6,7 @@ import java.io.DataInputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -13,9 +14,8 @@ import java.nio.file.Path;
 import java.security.DigestOutputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
-import java.util.ArrayList;
 import java.util.HexFormat;
-import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * The flat file that a corpus and its ids are handed over in, between processes and languages: for
@@ -69,38 +69,51 @@ final class Documents {
     }
   }
 
-  /** Every document of a flat file of texts. */
-  static List<byte[]> texts(Path file) throws IOException {
-    List<byte[]> texts = new ArrayList<>();
-    try (IdReader reader = new IdReader(file)) {
-      for (int length = reader.length(); length >= 0; length = reader.length()) {
-        texts.add(reader.in.readNBytes(length));
-      }
-    }
-    return texts;
-  }
-
-  /** Reads a flat file of ids document by document. */
-  static final class IdReader implements AutoCloseable {
+  /** Reads a flat file, of texts or of ids, document by document. */
+  static final class Reader implements AutoCloseable {
     private final DataInputStream in;
 
-    IdReader(Path file) throws IOException {
+    Reader(Path file) throws IOException {
       in = new DataInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 20));
     }
 
+    /** The next document's text, or null at the end of the file. */
+    byte[] text() throws IOException {
+      int length = length();
+      return length < 0 ? null : content(length);
+    }
+
     /** The next document's ids, or null at the end of the file. */
-    int[] next() throws IOException {
+    int[] ids() throws IOException {
       int length = length();
       if (length < 0) {
         return null;
       }
-      byte[] bytes = in.readNBytes(Math.multiplyExact(length, Integer.BYTES));
-      if (bytes.length != length * Integer.BYTES) {
-        throw new EOFException("the file of ids ends in the middle of a document");
-      }
       int[] ids = new int[length];
-      ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer().get(ids);
+      ByteBuffer.wrap(content(Math.multiplyExact(length, Integer.BYTES)))
+          .order(ByteOrder.LITTLE_ENDIAN)
+          .asIntBuffer()
+          .get(ids);
       return ids;
+    }
+
+    /** {@link #text} for callers that can't handle an IOException. */
+    Supplier<byte[]> texts() {
+      return () -> {
+        try {
+          return text();
+        } catch (IOException e) {
+          throw new UncheckedIOException(e);
+        }
+      };
+    }
+
+    private byte[] content(int bytes) throws IOException {
+      byte[] content = in.readNBytes(bytes);
+      if (content.length != bytes) {
+        throw new EOFException("the flat file ends in the middle of a document");
+      }
+      return content;
     }
 
     private int length() throws IOException {

@@ -1,6 +1,9 @@
 package dev.quern.bench;
 
+import com.sun.management.OperatingSystemMXBean;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -12,16 +15,22 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.LongSupplier;
 
 /**
  * One process of one contender: the main class of the child JVMs, and callable in this JVM for
- * tests. It reads the documents, then loads (timed), encodes them once (cold, its tail: steady) and
- * again (warm), and at the end makes the ids once more, untimed, so that every time that is
- * reported comes with the hash of the answer that the same process gives.
+ * tests. It reads the documents, then loads (timed), encodes them once piece by piece (cold; the
+ * last piece: steady) and again, all in one call (warm). The ids of the first pass are hashed, and
+ * those of the last must be the same, so that every time that is reported comes with the answer of
+ * the same process. bench/peers.py does the same in the same order.
  */
 final class KernelRun {
-  /** Documents that a thread takes at a time: enough to hide the counter, few enough to share. */
-  private static final int DOCUMENTS_AT_A_TIME = 16;
+  /** Several parts for each thread, so that none waits long for the last of another. */
+  private static final int PARTS_A_THREAD = 8;
+
+  private static final int LEAST_WARM_PASSES = 3;
+  private static final double ENOUGH_WARM_SECONDS = 1;
+  private static final double TOO_MANY_WARM_SECONDS = 10;
 
   private KernelRun() {}
 
@@ -35,168 +44,263 @@ final class KernelRun {
       result = Map.of("error", String.valueOf(e.getMessage()));
     }
     KernelTask.JSON.writeValue(Path.of(task.result()).toFile(), result);
+    // jtokkit's and our threads are done; nothing that still runs is worth waiting for.
+    System.exit(0);
   }
 
   /** Does the task; speeds are MB/s (10^6 bytes of UTF-8) a thread, memory is MiB. */
   static Map<String, Object> run(KernelTask task) throws IOException, InterruptedException {
-    List<byte[]> documents = Documents.texts(Path.of(task.corpus()));
-    int[] sizes = documents.stream().mapToInt(d -> d.length).toArray();
-    Encoding.Source source =
-        switch (task.tool()) {
-          case "quern" -> Encoding.quern(task, documents);
-          case "jtokkit" -> Encoding.jtokkit(task, documents);
-          default -> throw new IllegalArgumentException("unknown tool " + task.tool());
-        };
-    System.gc(); // the documents' reading must not look like memory that the tokenizer needs
-    Map<String, Double> start = ProcessMemory.now();
+    ExecutorService pool = task.threads() > 1 ? Executors.newFixedThreadPool(task.threads()) : null;
+    try (Encoding encoding = Encoding.of(task)) {
+      return new Run(task, encoding, pool, encodingClock(task)).run();
+    } finally {
+      if (pool != null) {
+        pool.shutdown();
+      }
+    }
+  }
 
-    long begin = System.nanoTime();
-    try (Encoding encoding = source.load()) {
-      double loadSeconds = (System.nanoTime() - begin) / 1e9;
-      Map<String, Double> loaded = ProcessMemory.now();
+  /** Nanoseconds, of the wall or of this process's processors (in steps of 10 ms on some JDKs). */
+  private static LongSupplier clock(KernelTask task) {
+    if (task.clock().equals("wall")) {
+      return System::nanoTime;
+    }
+    OperatingSystemMXBean system =
+        (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+    return system::getProcessCpuTime;
+  }
 
+  /**
+   * The clock of what Quern encodes: this thread's own, since the JVM's compiler, at work beside
+   * it, is no part of the engine. Loading has a thread of its own, so that it is the process's.
+   */
+  private static LongSupplier encodingClock(KernelTask task) {
+    return task.clock().equals("cpu") && task.tool().equals("quern")
+        ? ManagementFactory.getThreadMXBean()::getCurrentThreadCpuTime
+        : clock(task);
+  }
+
+  private record Run(KernelTask task, Encoding encoding, ExecutorService pool, LongSupplier clock) {
+
+    Map<String, Object> run() throws IOException, InterruptedException {
+      if (pool != null) {
+        onAllThreads(0, 0); // creation of threads is no part of the first pass
+      }
+      // What the documents' reading left must not look like memory that the tokenizer needs.
+      System.gc();
+      resetHighWater();
       Map<String, Object> result = new LinkedHashMap<>();
       result.put("tool", task.tool());
+      memory(result, "rss_start_mib", "VmRSS");
+      LongSupplier loadingClock = KernelRun.clock(task);
+      long begin = loadingClock.getAsLong();
+      encoding.load();
+      double loadSeconds = (loadingClock.getAsLong() - begin) / 1e9;
+      // The JVM's own garbage, as the file's bytes; native memory is not touched by this.
+      System.gc();
+      memory(result, "rss_load_mib", "VmRSS");
       result.putAll(encoding.description());
       result.put("load_s", loadSeconds);
-      if (task.timed()) {
-        Passes passes = new Passes(encoding, sizes, task.threads());
-        passes.run(task, result);
-        Map<String, Double> end = ProcessMemory.now();
-        memory(result, "rss_start_mib", start, "VmRSS");
-        memory(result, "rss_load_mib", loaded, "VmRSS");
-        memory(result, "rss_end_mib", end, "VmRSS");
-        memory(result, "vm_hwm_mib", end, "VmHWM");
-        memory(result, "vm_peak_mib", end, "VmPeak");
+
+      List<Integer> begins = task.pieces();
+      List<Double> seconds = new ArrayList<>();
+      List<Integer> parts = new ArrayList<>();
+      long tokens = 0;
+      for (int piece = 0; piece < begins.size(); piece++) {
+        begin = clock.getAsLong();
+        tokens += encode(begins.get(piece), end(piece), parts);
+        seconds.add(seconds(begin));
       }
-      writeIds(task, encoding, sizes.length, result);
+      memory(result, "rss_pass_mib", "VmRSS");
+      memory(result, "vm_hwm_mib", "VmHWM");
+      result.put("tokens", tokens);
+      String hash = hash(parts, task.ids(), tokens);
+      result.put("ids_hash", hash);
+      if (!task.timed()) {
+        return result;
+      }
+      double sum = seconds.stream().mapToDouble(s -> s).sum();
+      int last = begins.size() - 1;
+      result.put("cold_mb_s", speed(task.bytes(), sum));
+      result.put("steady_mb_s", speed(bytes(begins.get(last), end(last)), seconds.get(last)));
+      List<Double> speeds = new ArrayList<>();
+      for (int piece = 0; piece <= last; piece++) {
+        double speed = speed(bytes(begins.get(piece), end(piece)), seconds.get(piece));
+        speeds.add(Record.rounded(speed, 2));
+      }
+      result.put("first_pass_mb_s", speeds);
+      warm(result, tokens, hash);
       return result;
     }
-  }
 
-  private static void memory(
-      Map<String, Object> result, String key, Map<String, Double> memory, String line) {
-    if (memory.containsKey(line)) {
-      result.put(key, memory.get(line));
-    }
-  }
-
-  private static void writeIds(
-      KernelTask task, Encoding encoding, int documents, Map<String, Object> result)
-      throws IOException {
-    long tokens = 0;
-    Documents.Writer ids = new Documents.Writer(task.ids() == null ? null : Path.of(task.ids()));
-    try (ids) {
-      for (int document = 0; document < documents; document++) {
-        int[] row = encoding.ids(document);
-        ids.ids(row);
-        tokens += row.length;
-      }
-    }
-    Object counted = result.putIfAbsent("tokens", tokens);
-    if (counted != null && !counted.equals(tokens)) {
-      throw new BenchException(
-          BenchException.WRONG_RESULT,
-          "a timed pass gave " + counted + " tokens, the checked one " + tokens);
-    }
-    result.put("ids_hash", ids.hash());
-  }
-
-  /** The timed passes over all documents. */
-  private static final class Passes {
-    private final Encoding encoding;
-    private final int[] sizes;
-    private final int threads;
-
-    Passes(Encoding encoding, int[] sizes, int threads) {
-      this.encoding = encoding;
-      this.sizes = sizes;
-      this.threads = threads;
-    }
-
-    void run(KernelTask task, Map<String, Object> result) throws InterruptedException {
-      int tail = sizes.length;
-      long tailBytes = 0;
-      while (tail > 0 && tailBytes < task.tailBytes()) {
-        tail--;
-        tailBytes += sizes[tail];
-      }
-      long bytes = 0;
-      for (int size : sizes) {
-        bytes += size;
-      }
-      ExecutorService pool = threads > 1 ? Executors.newFixedThreadPool(threads) : null;
-      try {
-        if (pool != null) {
-          encode(pool, 0, 0); // thread creation is no part of the first pass
+    private void warm(Map<String, Object> result, long tokens, String hash)
+        throws IOException, InterruptedException {
+      List<Double> warm = new ArrayList<>();
+      Map<String, Object> memoryAfter = new LinkedHashMap<>();
+      double sum = 0;
+      List<Integer> parts = new ArrayList<>();
+      while (task.passes() > 0
+          ? warm.size() < task.passes()
+          : (warm.size() < LEAST_WARM_PASSES || sum < ENOUGH_WARM_SECONDS)
+              && sum < TOO_MANY_WARM_SECONDS) {
+        parts.clear();
+        long begin = clock.getAsLong();
+        long again = encode(0, task.documents(), parts);
+        warm.add(seconds(begin));
+        sum += warm.get(warm.size() - 1);
+        if (again != tokens) {
+          throw otherIds(warm.size() + 1);
         }
-        long t0 = System.nanoTime();
-        long tokens = encode(pool, 0, tail);
-        long t1 = System.nanoTime();
-        tokens += encode(pool, tail, sizes.length);
-        long t2 = System.nanoTime();
-        result.put("tokens", tokens);
-        result.put("cold_mb_s", megabytesPerSecond(bytes, t2 - t0));
-        result.put("steady_mb_s", megabytesPerSecond(tailBytes, t2 - t1));
-        result.put("steady_bytes", tailBytes);
-        List<Double> warm = new ArrayList<>();
-        for (int pass = 0; pass < task.warmPasses(); pass++) {
-          long before = System.nanoTime();
-          long again = encode(pool, 0, sizes.length);
-          warm.add(megabytesPerSecond(bytes, System.nanoTime() - before));
-          if (again != tokens) {
+        int passes = warm.size();
+        if (passes == 10
+            || passes == 100
+            || passes == 1000
+            || passes == 10_000
+            || passes == task.passes()) {
+          memory(memoryAfter, Integer.toString(passes), "VmRSS");
+        }
+      }
+      if (!hash(parts, null, tokens).equals(hash)) {
+        throw otherIds(warm.size() + 1);
+      }
+      Spread spread = Spread.of(warm);
+      result.put("warm_mb_s", speed(task.bytes(), spread.minimum()));
+      result.put("warm_median_mb_s", speed(task.bytes(), spread.median()));
+      result.put("warm_passes", warm.size());
+      if (task.passes() > 0) {
+        result.put("rss_after_mib", memoryAfter);
+      }
+      if (pool == null && encoding instanceof Encoding.Quern quern) {
+        double least = Double.MAX_VALUE;
+        double spent = 0;
+        for (int pass = 0; pass < LEAST_WARM_PASSES && spent < ENOUGH_WARM_SECONDS; pass++) {
+          long begin = clock.getAsLong();
+          if (quern.count() != tokens) {
             throw new BenchException(
-                BenchException.WRONG_RESULT,
-                "warm pass " + (pass + 1) + " gave " + again + " tokens, the first " + tokens);
+                BenchException.WRONG_RESULT, "counting gave another number than encoding");
           }
+          double seconds = seconds(begin);
+          least = Math.min(least, seconds);
+          spent += seconds;
         }
-        result.put("warm_mb_s", warm);
-      } finally {
-        if (pool != null) {
-          pool.shutdown();
-        }
+        result.put("count_mb_s", speed(task.bytes(), least));
       }
     }
 
-    private double megabytesPerSecond(long bytes, long nanoseconds) {
-      return bytes * 1e3 / nanoseconds / threads;
+    private static BenchException otherIds(int pass) {
+      return new BenchException(
+          BenchException.WRONG_RESULT,
+          "pass " + pass + " over the same text gave other ids than the first");
     }
 
-    /** Encodes documents from (inclusive) to (exclusive) on all threads; returns the tokens. */
-    private long encode(ExecutorService pool, int from, int to) throws InterruptedException {
-      AtomicInteger next = new AtomicInteger(from);
+    private int end(int piece) {
+      return piece + 1 < task.pieces().size() ? task.pieces().get(piece + 1) : task.documents();
+    }
+
+    private long bytes(int from, int to) {
+      return encoding.begin(to) - encoding.begin(from);
+    }
+
+    private double seconds(long begin) {
+      return (clock.getAsLong() - begin) / 1e9;
+    }
+
+    private double speed(long bytes, double seconds) {
+      return bytes / 1e6 / seconds / task.threads();
+    }
+
+    /**
+     * Encodes documents from (inclusive) to (exclusive) on all threads, and adds the first document
+     * of every part that was encoded in one call; returns the tokens.
+     */
+    private long encode(int from, int to, List<Integer> parts) throws InterruptedException {
+      if (pool == null) {
+        parts.add(from);
+        return encoding.encode(from, to);
+      }
+      parts.addAll(split(from, to));
+      return onAllThreads(from, to);
+    }
+
+    /** The first documents of parts of about equal bytes. */
+    private List<Integer> split(int from, int to) {
+      int parts = task.threads() * PARTS_A_THREAD;
+      long bytes = bytes(from, to);
+      List<Integer> begins = new ArrayList<>();
+      for (int document = from; document < to; document++) {
+        // In the k-th of the parts: k * bytes / parts, without overflow for any corpus in memory.
+        if (begins.isEmpty() || bytes(from, document) >= begins.size() * (bytes / parts + 1)) {
+          begins.add(document);
+        }
+      }
+      return begins;
+    }
+
+    private long onAllThreads(int from, int to) throws InterruptedException {
+      List<Integer> begins = split(from, to);
+      AtomicInteger next = new AtomicInteger();
       Callable<Long> worker =
           () -> {
             long tokens = 0;
-            for (int begin = next.getAndAdd(DOCUMENTS_AT_A_TIME);
-                begin < to;
-                begin = next.getAndAdd(DOCUMENTS_AT_A_TIME)) {
-              int end = Math.min(to, begin + DOCUMENTS_AT_A_TIME);
-              for (int document = begin; document < end; document++) {
-                tokens += encoding.encode(document);
-              }
+            for (int part = next.getAndIncrement();
+                part < begins.size();
+                part = next.getAndIncrement()) {
+              int end = part + 1 < begins.size() ? begins.get(part + 1) : to;
+              tokens += encoding.encode(begins.get(part), end);
             }
             return tokens;
           };
-      try {
-        if (pool == null) {
-          return worker.call();
-        }
-        List<Callable<Long>> workers = new ArrayList<>();
-        for (int thread = 0; thread < threads; thread++) {
-          workers.add(worker);
-        }
-        long tokens = 0;
-        for (Future<Long> future : pool.invokeAll(workers)) {
+      List<Callable<Long>> workers = new ArrayList<>();
+      for (int thread = 0; thread < task.threads(); thread++) {
+        workers.add(worker);
+      }
+      long tokens = 0;
+      for (Future<Long> future : pool.invokeAll(workers)) {
+        try {
           tokens += future.get();
+        } catch (ExecutionException e) {
+          throw new BenchException(BenchException.FAILED, String.valueOf(e.getCause()), e);
         }
-        return tokens;
-      } catch (InterruptedException | RuntimeException e) {
-        throw e;
-      } catch (ExecutionException e) {
-        throw new BenchException(BenchException.FAILED, String.valueOf(e.getCause()), e);
-      } catch (Exception e) {
-        throw new IllegalStateException(e); // the worker throws none
+      }
+      return tokens;
+    }
+
+    /** SHA-256 of the ids of all documents, encoded in parts that begin with these documents. */
+    private String hash(List<Integer> parts, String file, long tokens) throws IOException {
+      Documents.Writer writer = new Documents.Writer(file == null ? null : Path.of(file));
+      long written = 0;
+      try (writer) {
+        int part = 0;
+        for (int document = 0; document < task.documents(); document++) {
+          while (part + 1 < parts.size() && parts.get(part + 1) <= document) {
+            part++;
+          }
+          int[] ids = encoding.ids(parts.get(part), document);
+          writer.ids(ids);
+          written += ids.length;
+        }
+      }
+      if (written != tokens) {
+        throw new BenchException(
+            BenchException.WRONG_RESULT,
+            "a pass said " + tokens + " tokens, its documents have " + written);
+      }
+      return writer.hash();
+    }
+
+    private static void memory(Map<String, Object> result, String key, String line) {
+      Double mebibytes = ProcessMemory.now().get(line);
+      if (mebibytes != null) {
+        result.put(key, mebibytes);
+      }
+    }
+
+    /** VmHWM from now on, not of reading the documents, where the kernel lets us. */
+    private static void resetHighWater() {
+      try {
+        Files.writeString(Path.of("/proc/self/clear_refs"), "5");
+      } catch (IOException e) {
+        // The high water then includes the reading.
       }
     }
   }

@@ -7,24 +7,30 @@ import dev.quern.tokenizer.TokenizerSpec;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
  * What one process of one contender is to do, handed over as a JSON file (names in snake case) that
  * a JVM and a Python interpreter read alike.
  *
- * @param tool quern, jtokkit, tokenizers or tiktoken
+ * @param tool quern, jtokkit, gigatoken, snaptokens, tiktoken or tokenizers
  * @param engine the engine asked of Quern: auto, fast, reference
  * @param allocator the allocator asked of Quern: auto, mimalloc, system
  * @param tokenizer a built-in name or a file
  * @param pattern of a .tiktoken file that is not built in; null for others
- * @param ranks for tiktoken: the file of the vocabulary; null for others
+ * @param ranks for tiktoken: the file of ranks; null if there is none
+ * @param json for the others in Python: the tokenizer.json; null if there is none
  * @param corpus flat file of texts
- * @param threads that encode at the same time, each whole documents
- * @param warmPasses timed passes over the same text after the first
- * @param timed false: only write the ids
- * @param tailBytes the last bytes of the first pass, timed on their own as the steady speed
- * @param ids file to write the ids to; null: only hash them
+ * @param documents in it
+ * @param bytes of UTF-8 in it
+ * @param pieces the first document of each piece of the first pass, in order; the first is 0
+ * @param threads that encode at the same time
+ * @param passes over the same text after the first; 0: as many as fill a second, at least 3
+ * @param clock wall, or cpu: time of the processor that the encoding thread takes
+ * @param timed false: only the first pass, for its ids
+ * @param ids file to write the first pass's ids to; null: only hash them
  * @param result file to write the result to, as JSON
  */
 record KernelTask(
@@ -34,11 +40,15 @@ record KernelTask(
     String tokenizer,
     String pattern,
     String ranks,
+    String json,
     String corpus,
+    int documents,
+    long bytes,
+    List<Integer> pieces,
     int threads,
-    int warmPasses,
+    int passes,
+    String clock,
     boolean timed,
-    long tailBytes,
     String ids,
     String result) {
   static final ObjectMapper JSON =
@@ -52,9 +62,19 @@ record KernelTask(
     JSON.writeValue(file.toFile(), this);
   }
 
-  /** The tokenizer to load, before an engine is chosen. */
+  /** The tokenizer to load, with the engine that was asked for. */
   @JsonIgnore
   TokenizerSpec spec() {
+    return spec(tokenizer, pattern)
+        .withEngine(TokenizerSpec.Engine.valueOf(engine.toUpperCase(Locale.ROOT)));
+  }
+
+  /**
+   * A tokenizer by built-in name or file.
+   *
+   * @param pattern of a .tiktoken file: a regular expression or a built-in name; else not looked at
+   */
+  static TokenizerSpec spec(String tokenizer, String pattern) {
     if (TokenizerSpec.builtInNames().contains(tokenizer)) {
       return TokenizerSpec.builtIn(tokenizer);
     }

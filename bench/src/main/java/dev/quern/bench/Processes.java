@@ -2,10 +2,10 @@ package dev.quern.bench;
 
 import com.fasterxml.jackson.core.type.TypeReference;
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,14 +15,19 @@ final class Processes implements Kernel.Runner {
   private static final int LOG_LINES_SHOWN = 20;
 
   private final Path folder;
-  private final long corpusBytes;
   private final String python;
+  private final List<Integer> cpus;
 
-  /** Works in {@code folder}; {@code python} is null without peers. */
-  Processes(Path folder, long corpusBytes, String python) {
+  /**
+   * Works in {@code folder}.
+   *
+   * @param python the peers' interpreter; null without peers in Python
+   * @param cpus a task of n threads runs on the first n of these only; empty: wherever it likes
+   */
+  Processes(Path folder, String python, List<Integer> cpus) {
     this.folder = folder;
-    this.corpusBytes = corpusBytes;
     this.python = python;
+    this.cpus = cpus;
   }
 
   @Override
@@ -32,9 +37,17 @@ final class Processes implements Kernel.Runner {
     Path resultFile = Path.of(task.result());
     Files.deleteIfExists(resultFile);
     task.write(file);
-    boolean java = task.tool().equals("quern") || task.tool().equals("jtokkit");
-    List<String> command =
-        java ? javaCommand(file) : List.of(python, peerScript(folder).toString(), file.toString());
+    List<String> command = new ArrayList<>();
+    if (!cpus.isEmpty()) {
+      List<String> own =
+          cpus.stream().limit(task.threads()).map(cpu -> Integer.toString(cpu)).toList();
+      command.addAll(List.of("taskset", "-c", String.join(",", own)));
+    }
+    if (task.tool().equals("quern") || task.tool().equals("jtokkit")) {
+      command.addAll(javaCommand(task, file));
+    } else {
+      command.addAll(List.of(python, peerScript().toString(), file.toString()));
+    }
     int status =
         new ProcessBuilder(command)
             .redirectErrorStream(true)
@@ -64,52 +77,124 @@ final class Processes implements Kernel.Runner {
     return result;
   }
 
-  /** A heap of fixed limit, so that it does not depend on the machine's memory. */
-  private List<String> javaCommand(Path task) {
-    long heapMebibytes = 256 + 8 * (corpusBytes >> 20);
-    return List.of(
-        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-        "-Xmx" + heapMebibytes + "m",
-        "-XX:+UseG1GC",
-        "-XX:+IgnoreUnrecognizedVMOptions",
-        "--enable-native-access=ALL-UNNAMED",
-        "-cp",
-        System.getProperty("java.class.path"),
-        KernelRun.class.getName(),
-        task.toString());
+  /**
+   * Quern's documents and ids are outside the heap, and the little that loading leaves in it is
+   * given back to the system, so that resident memory is the engine's; there is little Java to
+   * compile, and none of it on a thread beside the one that is timed. jtokkit's documents are
+   * within; its heap has a fixed limit, so that it does not depend on the machine's memory.
+   */
+  private static List<String> javaCommand(KernelTask task, Path file) {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    if (task.tool().equals("quern")) {
+      command.addAll(
+          List.of(
+              "-Xmx256m",
+              "-Xms8m",
+              "-XX:+UseSerialGC",
+              "-XX:MinHeapFreeRatio=5",
+              "-XX:MaxHeapFreeRatio=10",
+              "-XX:TieredStopAtLevel=1",
+              "-Xbatch"));
+    } else {
+      command.addAll(List.of("-Xmx" + (256 + 12 * (task.bytes() >> 20)) + "m", "-XX:+UseG1GC"));
+    }
+    command.addAll(
+        List.of(
+            "-XX:+IgnoreUnrecognizedVMOptions",
+            "--enable-native-access=ALL-UNNAMED",
+            "-cp",
+            System.getProperty("java.class.path"),
+            KernelRun.class.getName(),
+            file.toString()));
+    return command;
   }
 
-  /** Which Python contenders an interpreter has: package name to version, null where it is not. */
-  static Map<String, String> peers(Path folder, String python)
-      throws IOException, InterruptedException {
+  /** The file of the peers, in the checkout. */
+  static Path peerScript() {
+    return RecordOptions.root().resolve("bench").resolve("peers.py");
+  }
+
+  /** Which Python peers an interpreter has: package name to version, null where it is not. */
+  static Map<String, String> peers(String python) throws IOException, InterruptedException {
     Process process;
     try {
       process =
-          new ProcessBuilder(python, peerScript(folder).toString(), "--versions")
+          new ProcessBuilder(python, peerScript().toString(), "--versions")
               .redirectError(ProcessBuilder.Redirect.DISCARD)
               .start();
     } catch (IOException e) {
       throw new BenchException(
           BenchException.INPUT,
-          "--peers " + python + " can't be started: name a Python 3.9+ interpreter",
+          python + " can't be started: name a Python 3.10+ interpreter with --python",
           e);
     }
     byte[] output = process.getInputStream().readAllBytes();
     if (process.waitFor() != 0) {
       throw new BenchException(
           BenchException.INPUT,
-          "--peers " + python + " did not run peer.py: name a Python 3.9+ interpreter");
+          python
+              + " did not run "
+              + peerScript()
+              + ": name a Python 3.10+ interpreter with --python, and start bench/bin/quern-bench"
+              + " of a checkout");
     }
     return KernelTask.JSON.readValue(output, new TypeReference<LinkedHashMap<String, String>>() {});
   }
 
-  private static Path peerScript(Path folder) throws IOException {
-    Path script = folder.resolve("peer.py");
-    if (!Files.exists(script)) {
-      try (InputStream in = Processes.class.getResourceAsStream("peer.py")) {
-        Files.copy(in, script);
-      }
+  /**
+   * The interpreter of an environment under bench/target with the versions of
+   * bench/peers-requirements.txt, made when it is missing or the file has changed.
+   */
+  static String environment(java.io.PrintWriter progress) throws IOException, InterruptedException {
+    Path bench = RecordOptions.root().resolve("bench");
+    Path requirements = bench.resolve("peers-requirements.txt");
+    if (!Files.exists(requirements)) {
+      throw new BenchException(
+          BenchException.USAGE,
+          "--peers needs the checkout: there is no "
+              + requirements
+              + "; start bench/bin/quern-bench, or name an interpreter with --python");
     }
-    return script;
+    Path environment = bench.resolve("target").resolve("peers");
+    Path installed = environment.resolve("installed.txt");
+    Path python = environment.resolve("bin").resolve("python");
+    if (!Files.exists(installed) || Files.mismatch(installed, requirements) >= 0) {
+      progress.println("installing the peers into " + environment + " ...");
+      progress.flush();
+      setUp(bench, "python3", "-m", "venv", "--clear", environment.toString());
+      setUp(bench, python.toString(), "-m", "pip", "install", "-q", "-r", requirements.toString());
+      Files.copy(requirements, installed);
+    }
+    return python.toString();
+  }
+
+  private static void setUp(Path bench, String... command)
+      throws IOException, InterruptedException {
+    Path log = bench.resolve("target").resolve("peers.log");
+    Files.createDirectories(log.getParent());
+    int status;
+    try {
+      status =
+          new ProcessBuilder(command)
+              .redirectErrorStream(true)
+              .redirectOutput(log.toFile())
+              .start()
+              .waitFor();
+    } catch (IOException e) {
+      throw new BenchException(
+          BenchException.INPUT,
+          command[0] + " can't be started: install Python 3.10+, or name one with --python",
+          e);
+    }
+    if (status != 0) {
+      throw new BenchException(
+          BenchException.INPUT,
+          "the peers can't be installed ("
+              + String.join(" ", command)
+              + "); what it said is in "
+              + log
+              + ": repair that, or name an interpreter that has them with --python");
+    }
   }
 }

@@ -156,7 +156,17 @@ final class Record {
     try {
       String commit = output(root, "git", "rev-parse", "--short=12", "HEAD");
       String changed =
-          output(root, "git", "status", "--porcelain", "--", "native", "udf", "job", "bench/src");
+          output(
+              root,
+              "git",
+              "status",
+              "--porcelain",
+              "--",
+              "native",
+              "udf",
+              "job",
+              "bench/src",
+              "bench/peers.py");
       return changed.isEmpty() ? commit : commit + "+";
     } catch (IOException e) {
       return "unknown";

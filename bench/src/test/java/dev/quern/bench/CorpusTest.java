@@ -7,6 +7,7 @@ import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.zip.GZIPOutputStream;
 import org.apache.parquet.conf.PlainParquetConfiguration;
@@ -22,16 +23,18 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class CorpusTest {
-  private static final Corpus.Options DEFAULTS = new Corpus.Options("text", false, 0);
+  private static final Corpus.Options DEFAULTS = new Corpus.Options("text", false, 0, 0);
 
   @TempDir private Path folder;
 
   private List<String> read(Corpus.Options options, Path... inputs) throws Exception {
     Corpus corpus = Corpus.read(List.of(inputs), options, folder.resolve("flat"));
-    List<String> texts =
-        Documents.texts(corpus.file()).stream()
-            .map(utf8 -> new String(utf8, StandardCharsets.UTF_8))
-            .toList();
+    List<String> texts = new ArrayList<>();
+    try (Documents.Reader reader = new Documents.Reader(corpus.file())) {
+      for (byte[] utf8 = reader.text(); utf8 != null; utf8 = reader.text()) {
+        texts.add(new String(utf8, StandardCharsets.UTF_8));
+      }
+    }
     assertThat(corpus.documents()).isEqualTo(texts.size());
     assertThat(corpus.bytes())
         .isEqualTo(texts.stream().mapToLong(t -> t.getBytes(StandardCharsets.UTF_8).length).sum());
@@ -54,13 +57,13 @@ class CorpusTest {
     assertThat(read(DEFAULTS, json)).containsExactly("é\n", "");
     Path text = write("b.txt", "one\r\n\ntwo");
     assertThat(read(DEFAULTS, text)).containsExactly("one", "", "two");
-    assertThat(read(new Corpus.Options("text", true, 0), text)).containsExactly("one\r\n\ntwo");
+    assertThat(read(new Corpus.Options("text", true, 0, 0), text)).containsExactly("one\r\n\ntwo");
     ByteArrayOutputStream gzip = new ByteArrayOutputStream();
     try (GZIPOutputStream out = new GZIPOutputStream(gzip)) {
       out.write("{\"body\":\"x\"}".getBytes(StandardCharsets.UTF_8));
     }
     Path packed = Files.write(folder.resolve("c.json.gz"), gzip.toByteArray());
-    assertThat(read(new Corpus.Options("body", false, 0), packed)).containsExactly("x");
+    assertThat(read(new Corpus.Options("body", false, 0, 0), packed)).containsExactly("x");
   }
 
   @Test
@@ -87,14 +90,22 @@ class CorpusTest {
     Files.writeString(inputs.resolve("_SUCCESS"), "");
     assertThat(read(DEFAULTS, inputs)).containsExactly("ключ 0", "ключ 1", "ключ 3", "ключ 4");
     // 11 bytes each: the third would exceed the limit.
-    assertThat(read(new Corpus.Options("text", false, 25), inputs)).hasSize(2);
-    assertThatThrownBy(() -> read(new Corpus.Options("txt", false, 0), inputs))
+    assertThat(read(new Corpus.Options("text", false, 25, 0), inputs)).hasSize(2);
+    assertThatThrownBy(() -> read(new Corpus.Options("txt", false, 0, 0), inputs))
         .isInstanceOf(BenchException.class)
         .hasMessageContaining("no column txt but id, text")
         .hasMessageContaining("--text-column");
-    assertThatThrownBy(() -> read(new Corpus.Options("id", false, 0), inputs))
+    assertThatThrownBy(() -> read(new Corpus.Options("id", false, 0, 0), inputs))
         .isInstanceOf(BenchException.class)
         .hasMessageContaining("not text");
+  }
+
+  @Test
+  void documentsAreCutBetweenCharacters() throws Exception {
+    Path text = write("a.txt", "abcdefg\n\nаяаяа\n😀a\nabcdef");
+    // At three bytes, or where the character ends that is there; the rest may be short.
+    assertThat(read(new Corpus.Options("text", false, 0, 3), text))
+        .containsExactly("abc", "def", "g", "", "ая", "ая", "а", "😀", "a", "abc", "def");
   }
 
   @Test
@@ -128,11 +139,11 @@ class CorpusTest {
     byte[] digest =
         java.security.MessageDigest.getInstance("SHA-256").digest(Files.readAllBytes(file));
     assertThat(writer.hash()).isEqualTo(java.util.HexFormat.of().formatHex(digest));
-    try (Documents.IdReader reader = new Documents.IdReader(file)) {
-      assertThat(reader.next()).containsExactly(1, -1, 200_000);
-      assertThat(reader.next()).isEmpty();
-      assertThat(reader.next()).hasSize(100_000);
-      assertThat(reader.next()).isNull();
+    try (Documents.Reader reader = new Documents.Reader(file)) {
+      assertThat(reader.ids()).containsExactly(1, -1, 200_000);
+      assertThat(reader.ids()).isEmpty();
+      assertThat(reader.ids()).hasSize(100_000);
+      assertThat(reader.ids()).isNull();
     }
   }
 }

@@ -63,6 +63,19 @@ class QuernBenchTest {
     assertThat(run("kernel", "--allocator", "jemalloc")).isEqualTo(2);
     assertThat(error.toString()).contains("jemalloc");
     assertThat(run("kernel", "--rounds", "0")).isEqualTo(2);
+    assertThat(run("kernel", "--cut", "64,0")).isEqualTo(2);
+    assertThat(run("kernel", "--peers", "gigatokens")).isEqualTo(2);
+    assertThat(error.toString()).contains("gigatokens");
+    assertThat(run("kernel", "--peers", "hf", "--python", "/no/such/python")).isEqualTo(3);
+    assertThat(error.toString()).contains("/no/such/python").contains("--python");
+    assertThat(run("kernel", "--peers", "hf")).as("no checkout here").isEqualTo(2);
+    assertThat(error.toString()).contains("peers-requirements.txt");
+    assertThat(run("kernel", "--tokenizer", "/no/such/tokenizer.json")).isEqualTo(3);
+    assertThat(error.toString()).contains("/no/such/tokenizer.json");
+    if (Runtime.getRuntime().availableProcessors() > 1) {
+      assertThat(run("kernel", "--threads", "1,2", "--clock", "cpu")).isEqualTo(2);
+      assertThat(run("kernel", "--threads", "2", "--cpu", "0")).isEqualTo(2);
+    }
     assertThat(run("kernel", "--corpus", "/no/such/file")).isEqualTo(3);
     assertThat(error.toString()).contains("/no/such/file");
     assertThat(run("seam", "--forks", "-1")).isEqualTo(2);

@@ -9,13 +9,16 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.NoSuchElementException;
+import org.apache.spark.TaskContext;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.ProjectingInternalRow;
 import org.apache.spark.sql.catalyst.expressions.GenericInternalRow;
 import org.apache.spark.sql.catalyst.expressions.JoinedRow;
 import org.apache.spark.sql.catalyst.expressions.UnsafeArrayData;
-import org.apache.spark.sql.catalyst.expressions.XXH64;
 import org.apache.spark.sql.execution.metric.SQLMetric;
+import org.apache.spark.sql.types.NumericType;
+import org.apache.spark.sql.types.StringType;
+import org.apache.spark.sql.types.StructField;
 import org.apache.spark.sql.types.StructType;
 import org.apache.spark.unsafe.Platform;
 import org.apache.spark.unsafe.array.ByteArrayMethods;
@@ -33,6 +36,9 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
   /** An array of ids that outgrows this is given up again once documents are small. */
   private static final int KEPT_BYTES = 4 << 20;
 
+  /** Characters of a kept column in a message. */
+  private static final int KEY_LENGTH = 100;
+
   private static final byte[] NOTHING = new byte[0];
 
   private final Iterator<InternalRow> documents;
@@ -41,6 +47,12 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
   private final NativeTokenizer tokenizer;
   private final Metrics metrics;
   private final TaskCounts counts = TaskCounts.current();
+
+  /** Null if nothing is verified. */
+  private final Verifier verifier;
+
+  private final StructType rows;
+  private final int[] ordinals;
 
   private final int text;
   private final int file;
@@ -55,6 +67,9 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
   private final UnsafeArrayData ids = new UnsafeArrayData();
   private byte[] idBytes = new byte[1 << 16];
 
+  /** Where in them the ids begin, as an offset for Platform. */
+  private long idsAt;
+
   private InternalRow next;
   private UTF8String lastFile;
   private long lastBlock = -1;
@@ -66,7 +81,9 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
       SQLMetric quarantined,
       SQLMetric bytes,
       SQLMetric tokens,
-      SQLMetric nativeTime)
+      SQLMetric nativeTime,
+      SQLMetric verified,
+      SQLMetric verifyTime)
       implements Serializable {}
 
   /** Makes the iterator where the partition is. */
@@ -112,6 +129,10 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
     this.options = settings.encodeOptions();
     this.tokenizer = settings.tokenizer().open();
     this.metrics = metrics;
+    this.verifier =
+        settings.verify() == null ? null : new Verifier(settings.verify(), options, counts);
+    this.rows = rows;
+    this.ordinals = ordinals;
     TokenizeSettings.Layout input = settings.input();
     this.text = ordinals[0];
     this.file = input.file() < 0 ? -1 : ordinals[input.file()];
@@ -192,10 +213,13 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
           "over --max-document-bytes " + settings.maxDocumentBytes());
       return;
     }
+    boolean verified = verifier != null && verifier.takes(base, offset, length);
+    TokenizerException refused = null;
+    int count = 0;
     long begun = System.nanoTime();
     try {
       IdBuffer buffer = tokenizer.encode(base, offset, length, options);
-      int count = buffer.count();
+      count = buffer.count();
       int end = settings.endOfText() < 0 ? 0 : 1;
       long size = bytesOf((long) count + end);
       if (size > ByteArrayMethods.MAX_ROUNDED_ARRAY_LENGTH) {
@@ -216,6 +240,7 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
       metrics.bytes.add(length);
       metrics.tokens.add((long) count + end);
     } catch (TokenizerException refusal) {
+      refused = refusal;
       setAside(
           document,
           QuarantineReason.of(refusal),
@@ -225,6 +250,66 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
     } finally {
       metrics.nativeTime.add(System.nanoTime() - begun);
     }
+    if (verified) {
+      verify(document, base, offset, length, count, refused);
+    }
+  }
+
+  /** After the row is made: the second encoding overwrites what the first gave. */
+  private void verify(
+      InternalRow document,
+      Object base,
+      long offset,
+      int length,
+      int count,
+      TokenizerException refused) {
+    long before = counts.verifyNanos;
+    String difference =
+        refused != null
+            ? verifier.difference(base, offset, length, refused)
+            : verifier.difference(base, offset, length, idBytes, idsAt, count);
+    metrics.verified.add(1);
+    metrics.verifyTime.add(counts.verifyNanos - before);
+    if (difference != null) {
+      throw verifier.failure(describe(document), length, difference);
+    }
+  }
+
+  /** Which document it is: by the columns kept, as in the quarantine, else by its place. */
+  private String describe(InternalRow document) {
+    List<String> keys = new ArrayList<>();
+    for (int i = 0; i < settings.input().kept(); i++) {
+      StructField field = rows.fields()[i];
+      if (!document.isNullAt(ordinals[1 + i])
+          && (field.dataType() instanceof NumericType || field.dataType() instanceof StringType)) {
+        String value = String.valueOf(document.get(ordinals[1 + i], field.dataType()));
+        String line =
+            value
+                .codePoints()
+                .limit(KEY_LENGTH)
+                .collect(
+                    StringBuilder::new,
+                    (text, c) -> text.appendCodePoint(Character.isISOControl(c) ? ' ' : c),
+                    StringBuilder::append)
+                .toString();
+        keys.add(field.name() + " " + line + (line.length() < value.length() ? "..." : ""));
+      }
+    }
+    if (!keys.isEmpty()) {
+      return "the document with " + String.join(", ", keys);
+    }
+    if (file >= 0) {
+      Long number = rowInFile(document);
+      return (number == null ? "a document" : "the document in row " + number)
+          + (row >= 0 ? "" : " of the part from byte " + document.getLong(blockStart))
+          + " of "
+          + document.getUTF8String(file);
+    }
+    TaskContext task = TaskContext.get();
+    return "document "
+        + counts.documents
+        + " of partition "
+        + (task == null ? 0 : task.partitionId());
   }
 
   private static long bytesOf(long count) {
@@ -244,6 +329,7 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
     Platform.putLong(idBytes, Platform.BYTE_ARRAY_OFFSET, (long) count + end);
     long at = Platform.BYTE_ARRAY_OFFSET + (long) header;
     buffer.copyTo(idBytes, at);
+    idsAt = at;
     if (end > 0) {
       Platform.putInt(idBytes, at + (long) count * Integer.BYTES, settings.endOfText());
     }
@@ -294,19 +380,21 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
    * however the input is split, and a smaller sample is part of a larger one.
    */
   private boolean isSampled(InternalRow document) {
-    long hash;
-    if (document.isNullAt(text)) {
-      hash = XXH64.hashUnsafeBytes(NOTHING, Platform.BYTE_ARRAY_OFFSET, 0, settings.seed());
-    } else if (settings.input().binary()) {
-      byte[] bytes = document.getBinary(text);
-      hash =
-          XXH64.hashUnsafeBytes(bytes, Platform.BYTE_ARRAY_OFFSET, bytes.length, settings.seed());
-    } else {
-      UTF8String string = document.getUTF8String(text);
-      hash =
-          XXH64.hashUnsafeBytes(
-              string.getBaseObject(), string.getBaseOffset(), string.numBytes(), settings.seed());
+    Object base = NOTHING;
+    long offset = Platform.BYTE_ARRAY_OFFSET;
+    int length = 0;
+    if (!document.isNullAt(text)) {
+      if (settings.input().binary()) {
+        byte[] bytes = document.getBinary(text);
+        base = bytes;
+        length = bytes.length;
+      } else {
+        UTF8String string = document.getUTF8String(text);
+        base = string.getBaseObject();
+        offset = string.getBaseOffset();
+        length = string.numBytes();
+      }
     }
-    return (hash >>> 11) * 0x1.0p-53 < settings.sample();
+    return Verifier.isTaken(base, offset, length, settings.seed(), settings.sample());
   }
 }

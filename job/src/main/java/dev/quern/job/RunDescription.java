@@ -10,6 +10,7 @@ import java.util.TreeMap;
  * @param contentHash 64 hex digits: the identity of the ids
  * @param engine the engine that was chosen on the driver
  * @param engineReason why that engine, in a sentence; empty if there is nothing to say
+ * @param simd the vector instructions the engine uses on the driver: avx512, avx2, portable, none
  * @param options every option of the run with its value, defaults included; no secrets
  */
 public record RunDescription(
@@ -17,9 +18,19 @@ public record RunDescription(
     String contentHash,
     String engine,
     String engineReason,
+    String simd,
     Map<String, String> options) {
 
   public RunDescription {
     options = new TreeMap<>(options);
+  }
+
+  /** The engine as a line of text names it: "fast (avx2)", "reference". */
+  String engineWithSimd() {
+    return engineWithSimd(engine, simd);
+  }
+
+  static String engineWithSimd(String engine, String simd) {
+    return simd.equals("none") ? engine : engine + " (" + simd + ")";
   }
 }

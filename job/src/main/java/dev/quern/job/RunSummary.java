@@ -30,7 +30,7 @@ record RunSummary(
     List<ExecutorPart> executors) {
 
   /** The first number is the major version of summary.json's layout. */
-  private static final String LAYOUT = "1.0";
+  private static final String LAYOUT = "1.1";
 
   /**
    * One executor's part in a run.
@@ -156,6 +156,7 @@ record RunSummary(
     tokenizer.put("content_hash", description.contentHash());
     tokenizer.put("engine", description.engine());
     tokenizer.put("engine_reason", description.engineReason());
+    tokenizer.put("simd", description.simd());
     environment.forEach(json.putObject("environment")::put);
     description.options().forEach(json.putObject("options")::put);
     totals(json.putObject("totals"));
@@ -179,6 +180,8 @@ record RunSummary(
     json.put("wall_seconds", wallSeconds());
     json.put("mb_per_second", megabytesPerSecond());
     json.put("tokens_per_second", tokensPerSecond());
+    json.put("documents_verified", totals.verified());
+    json.put("verify_seconds", totals.verifySeconds());
     if (coreSeconds() > 0) {
       json.put("core_seconds", coreSeconds());
       json.put("mb_per_second_per_core", perSecond(totals.bytes(), coreSeconds()) / 1e6);
@@ -276,6 +279,12 @@ record RunSummary(
             coreSeconds() > 0
                 ? format(", %,.0f tokens/s a core", perSecond(totals.tokens(), coreSeconds()))
                 : ""));
+    if (totals.verified() > 0) {
+      lines.add(
+          format(
+              "verified   %,d documents equal by the reference engine, in %s of task time",
+              totals.verified(), duration(totals.verifySeconds())));
+    }
     if (executors.isEmpty()) {
       lines.add(
           "memory     not sampled: start the application with spark.plugins="
@@ -300,7 +309,9 @@ record RunSummary(
       lines.add(
           format(
               "tokenizer  %s, engine %s, allocator %s",
-              description.tokenizer(), description.engine(), String.join(" and ", allocators())));
+              description.tokenizer(),
+              description.engineWithSimd(),
+              String.join(" and ", allocators())));
     }
     return lines;
   }

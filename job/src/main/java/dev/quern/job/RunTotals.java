@@ -8,5 +8,19 @@ package dev.quern.job;
  * @param quarantined of these, how many were set aside
  * @param bytes UTF-8 bytes of the text of the documents written
  * @param tokens token ids written
+ * @param verified of the documents, how many --verify found equal to the reference engine
+ * @param verifySeconds what that took in the tasks, added up over them
  */
-public record RunTotals(long documents, long quarantined, long bytes, long tokens) {}
+public record RunTotals(
+    long documents,
+    long quarantined,
+    long bytes,
+    long tokens,
+    long verified,
+    double verifySeconds) {
+
+  /** Of a run that verifies nothing. */
+  public RunTotals(long documents, long quarantined, long bytes, long tokens) {
+    this(documents, quarantined, bytes, tokens, 0, 0);
+  }
+}

@@ -33,6 +33,11 @@ final class TaskCounts implements Serializable {
 
   long tokens;
 
+  /** Documents encoded a second time for --verify, and the nanoseconds of it. */
+  long verified;
+
+  long verifyNanos;
+
   /** Of the task that runs in this thread; one of its own outside of any task. */
   static TaskCounts current() {
     TaskContext task = TaskContext.get();
@@ -56,5 +61,7 @@ final class TaskCounts implements Serializable {
     quarantineFiles += other.quarantineFiles;
     bytes += other.bytes;
     tokens += other.tokens;
+    verified += other.verified;
+    verifyNanos += other.verifyNanos;
   }
 }

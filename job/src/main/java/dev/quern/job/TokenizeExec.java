@@ -52,6 +52,10 @@ public final class TokenizeExec extends SparkPlan {
       byName.put("tokens", SQLMetrics.createMetric(context, "tokens"));
       byName.put(
           "nativeTime", SQLMetrics.createNanoTimingMetric(context, "time in the tokenizer", -1L));
+      byName.put("verified", SQLMetrics.createMetric(context, "documents verified"));
+      byName.put(
+          "verifyTime",
+          SQLMetrics.createNanoTimingMetric(context, "time in the reference engine", -1L));
       List<Tuple2<String, SQLMetric>> entries =
           byName.entrySet().stream().map(e -> Tuple2.apply(e.getKey(), e.getValue())).toList();
       metrics = scala.collection.immutable.Map$.MODULE$.from(CollectionConverters.asScala(entries));
@@ -72,7 +76,9 @@ public final class TokenizeExec extends SparkPlan {
             named.apply("quarantined"),
             named.apply("bytes"),
             named.apply("tokens"),
-            named.apply("nativeTime"));
+            named.apply("nativeTime"),
+            named.apply("verified"),
+            named.apply("verifyTime"));
     return child
         .execute()
         .mapPartitions(

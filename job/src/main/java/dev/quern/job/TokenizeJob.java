@@ -55,11 +55,27 @@ public final class TokenizeJob {
   private final PrintStream out;
   private final Class<? extends TokenFileFormat> writer;
 
+  /** What --verify takes for right; null for the reference engine. */
+  private final TokenizerReference judge;
+
   TokenizeJob(
       SparkSession session,
       TokenizeOptions options,
       PrintStream out,
       Class<? extends TokenFileFormat> writer) {
+    this(session, options, out, writer, null);
+  }
+
+  /**
+   * @param judge what --verify takes for right, other than the reference engine: for tests, which
+   *     have no defective engine
+   */
+  TokenizeJob(
+      SparkSession session,
+      TokenizeOptions options,
+      PrintStream out,
+      Class<? extends TokenFileFormat> writer,
+      TokenizerReference judge) {
     // A session of its own, on the same context: what is set for this run stays in this run.
     this.session = ((org.apache.spark.sql.classic.SparkSession) session).cloneSession();
     if (options.dryRun()) {
@@ -69,6 +85,7 @@ public final class TokenizeJob {
     this.options = options;
     this.out = out;
     this.writer = writer;
+    this.judge = judge;
   }
 
   /** As spark-submit starts it; see {@link JobException.Exit} for what it ends with. */
@@ -165,8 +182,9 @@ public final class TokenizeJob {
                 run.id(),
                 session.sessionState().newHadoopConf())) {
       configureWrite(corpus);
-      Dataset<Row> rows = plan(corpus, columns, reference, endOfText);
-      printPlan(corpus, columns, reference, tokenizer, folder, rows);
+      Verifier.Settings verify = verification(reference, run.id());
+      Dataset<Row> rows = plan(corpus, columns, reference, endOfText, verify);
+      printPlan(corpus, columns, reference, tokenizer, verify, folder, rows);
       if (options.dryRun()) {
         out.println("Dry run: everything is as it must be; nothing was run.");
         return null;
@@ -178,10 +196,12 @@ public final class TokenizeJob {
               reference.contentHash(),
               tokenizer.engine(),
               tokenizer.engineReason(),
+              tokenizer.simd(),
               options.values());
       try (RunRecord record = RunRecord.start(session, description);
+          TaskWatch watch = new TaskWatch(session.sparkContext(), run.id());
           Progress progress = Progress.start(session, record, corpus.bytes())) {
-        return write(rows, run, folder, record, progress);
+        return write(rows, run, folder, record, watch, progress);
       }
     }
   }
@@ -194,6 +214,15 @@ public final class TokenizeJob {
       // Any of them where the class of a file system, or what it needs, is missing.
       throw JobException.refused("the tokenizer can't be used: " + e.getMessage(), e);
     }
+  }
+
+  /** Null if nothing is to be verified: the option is 0, or the engine is its own judge. */
+  private Verifier.Settings verification(TokenizerReference reference, String run) {
+    TokenizerReference right = judge == null ? reference.ofReferenceEngine() : judge;
+    boolean same = judge == null && reference.engine().equals(right.engine());
+    return options.verify() == 0 || same
+        ? null
+        : new Verifier.Settings(options.verify(), right, reference.engine(), run);
   }
 
   private void checkCompression() {
@@ -259,7 +288,11 @@ public final class TokenizeJob {
   }
 
   private Dataset<Row> plan(
-      Corpus corpus, TokenColumns columns, TokenizerReference reference, int endOfText) {
+      Corpus corpus,
+      TokenColumns columns,
+      TokenizerReference reference,
+      int endOfText,
+      Verifier.Settings verify) {
     LogicalPlan child =
         ((org.apache.spark.sql.classic.Dataset<Row>)
                 corpus.balanced(session.sparkContext().defaultParallelism()))
@@ -274,6 +307,7 @@ public final class TokenizeJob {
             options.maxDocumentBytes(),
             options.sample(),
             options.seed(),
+            verify,
             corpus.layout());
     Seq<org.apache.spark.sql.catalyst.expressions.Attribute> made =
         CollectionConverters.asScala(
@@ -290,6 +324,7 @@ public final class TokenizeJob {
       TokenColumns columns,
       TokenizerReference reference,
       NativeTokenizer tokenizer,
+      Verifier.Settings verify,
       OutputFolder folder,
       Dataset<Row> rows) {
     out.printf(
@@ -298,9 +333,19 @@ public final class TokenizeJob {
         reference.name(),
         tokenizer.model(),
         tokenizer.vocabularySize(),
-        tokenizer.engine(),
+        RunDescription.engineWithSimd(tokenizer.engine(), tokenizer.simd()),
         reference.contentHash());
     tokenizer.notices().forEach(notice -> out.println("           " + notice));
+    if (verify != null) {
+      out.printf(
+          Locale.ROOT,
+          "Verify     %s of the documents, by the reference engine%n",
+          percent(verify.fraction()));
+    } else if (options.verify() > 0) {
+      out.println(
+          "Notice     --verify: nothing to verify, the engine in use is the reference engine"
+              + " itself");
+    }
     out.printf(
         "Input      %s%s%n",
         String.join(", ", options.input()),
@@ -331,6 +376,12 @@ public final class TokenizeJob {
     }
   }
 
+  private static String percent(double fraction) {
+    return fraction == 1
+        ? "all"
+        : String.format(Locale.ROOT, "about %s %%", RunSummary.decimals(fraction * 100));
+  }
+
   private void noticeLeftovers(OutputFolder folder) {
     try {
       for (Path leftover : folder.leftovers()) {
@@ -348,7 +399,12 @@ public final class TokenizeJob {
   }
 
   private TokenizeResult write(
-      Dataset<Row> rows, ActiveRun run, OutputFolder folder, RunRecord record, Progress progress) {
+      Dataset<Row> rows,
+      ActiveRun run,
+      OutputFolder folder,
+      RunRecord record,
+      TaskWatch watch,
+      Progress progress) {
     long begun = System.nanoTime();
     TaskCounts totals;
     boolean chart;
@@ -363,16 +419,28 @@ public final class TokenizeJob {
           .option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "true")
           .save(folder.aside().toString());
       totals = run.totals();
+      if (totals.verified > 0) {
+        watch.check();
+      }
       folder.checkFiles(totals);
       progress.close();
       record.finish(
-          new RunTotals(totals.documents, totals.quarantined, totals.bytes, totals.tokens));
+          new RunTotals(
+              totals.documents,
+              totals.quarantined,
+              totals.bytes,
+              totals.tokens,
+              totals.verified,
+              totals.verifyNanos / 1e9));
       chart = writeRecord(record, folder);
       folder.publish();
     } catch (Exception e) {
       progress.close();
       LOG.error("The run failed", e);
-      throw new JobException(Exit.FAILED, explain(e, folder), e);
+      watch.awaitEnds();
+      // The run that was cancelled for a difference does not know about it.
+      Exception reason = watch.difference() == null ? e : watch.difference();
+      throw new JobException(Exit.FAILED, explain(reason, folder), e);
     }
     double seconds = (System.nanoTime() - begun) / 1e9;
     String output = folder.output().toString();
@@ -386,6 +454,7 @@ public final class TokenizeJob {
             totals.quarantined,
             totals.bytes,
             totals.tokens,
+            totals.verified,
             seconds,
             run.tokenizer().contentHash());
     print(result, record);

@@ -12,6 +12,7 @@ package dev.quern.job;
  * @param quarantined of these, how many were set aside
  * @param bytes UTF-8 bytes of the text of the documents tokenized
  * @param tokens token ids written, those of --append-eos included
+ * @param verified documents that --verify found equal to the reference engine
  * @param seconds wall time from the first task to the visible output
  * @param tokenizerHash identity of the tokenizer
  */
@@ -24,6 +25,7 @@ public record TokenizeResult(
     long quarantined,
     long bytes,
     long tokens,
+    long verified,
     double seconds,
     String tokenizerHash) {
 

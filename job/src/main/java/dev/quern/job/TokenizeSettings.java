@@ -12,6 +12,7 @@ import java.io.Serializable;
  * @param maxDocumentBytes documents with more bytes of text are set aside
  * @param sample the fraction of the documents that is taken, 1 for all
  * @param seed chooses which ones
+ * @param verify what is encoded a second time, and by what; null for nothing
  * @param input how the operator's input is laid out
  */
 record TokenizeSettings(
@@ -22,6 +23,7 @@ record TokenizeSettings(
     long maxDocumentBytes,
     double sample,
     long seed,
+    Verifier.Settings verify,
     Layout input)
     implements Serializable {
 

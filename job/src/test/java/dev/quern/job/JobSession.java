@@ -1,5 +1,6 @@
 package dev.quern.job;
 
+import dev.quern.sql.TokenizerReference;
 import dev.quern.tokenizer.NativeTokenizer;
 import dev.quern.tokenizer.TokenizerSpec;
 import java.io.ByteArrayOutputStream;
@@ -73,6 +74,19 @@ final class JobSession implements AutoCloseable {
     printed.reset();
     return new TokenizeJob(
             spark, options, new PrintStream(printed, true, StandardCharsets.UTF_8), writer)
+        .run();
+  }
+
+  /** A run whose --verify takes another tokenizer than the reference engine for right. */
+  TokenizeResult runJudged(String judge, String... arguments) {
+    TokenizeOptions options = options(arguments);
+    printed.reset();
+    return new TokenizeJob(
+            spark,
+            options,
+            new PrintStream(printed, true, StandardCharsets.UTF_8),
+            options.format().writer(),
+            TokenizerReference.resolve(spark, judge, Map.of(), true))
         .run();
   }
 

@@ -38,7 +38,8 @@ class QuernPluginTest {
 
   private static final long DOCUMENTS = 4000;
   private static final RunDescription DESCRIPTION =
-      new RunDescription("o200k_base", "ab".repeat(32), "reference", "", Map.of("format", "none"));
+      new RunDescription(
+          "o200k_base", "ab".repeat(32), "reference", "", "none", Map.of("format", "none"));
 
   @TempDir Path folder;
   private SparkSession session;

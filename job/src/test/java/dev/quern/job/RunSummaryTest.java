@@ -44,7 +44,8 @@ class RunSummaryTest {
   void json() throws IOException {
     JsonNode json = new ObjectMapper().readTree(run.toJson());
     assertThat(json.at("/tokenizer/name").asText()).isEqualTo("o200k_base");
-    assertThat(json.at("/tokenizer/engine_reason").asText()).isEqualTo("the only one");
+    assertThat(json.at("/tokenizer/engine_reason").asText()).isEqualTo("it is");
+    assertThat(json.at("/tokenizer/simd").asText()).isEqualTo("avx2");
     assertThat(json.at("/options/format").asText()).isEqualTo("parquet");
     assertThat(json.at("/environment/quern").asText()).isEqualTo("0.1.0");
     assertThat(json.at("/started").asText()).isEqualTo("2023-11-14T22:13:20Z");
@@ -87,7 +88,18 @@ class RunSummaryTest {
             "tokens     10,000,000: 1,000,000 tokens/s, 357,143 tokens/s a core",
             "memory     RSS 500 MB at start, 760 MB at peak, 400 MB at end; 2 executors, the largest"
                 + " 500 MB; 190 MB at peak for each MB/s",
-            "tokenizer  o200k_base, engine reference, allocator mimalloc");
+            "tokenizer  o200k_base, engine fast (avx2), allocator mimalloc");
+  }
+
+  @Test
+  void whatWasVerifiedIsCountedApart() throws IOException {
+    RunSummary verified = Samples.run(10, new RunTotals(2000, 0, 9, 3, 1234, 5.25), List.of());
+    JsonNode totals = new ObjectMapper().readTree(verified.toJson()).get("totals");
+    assertThat(totals.get("documents_verified").asLong()).isEqualTo(1234);
+    assertThat(totals.get("verify_seconds").asDouble()).isEqualTo(5.25);
+    assertThat(verified.lines())
+        .contains(
+            "verified   1,234 documents equal by the reference engine, in 5.3 s of task time");
   }
 
   @Test

@@ -57,7 +57,7 @@ final class Samples {
   static RunSummary run(double seconds, RunTotals totals, List<RunSummary.ExecutorPart> parts) {
     return new RunSummary(
         new RunDescription(
-            "o200k_base", "0".repeat(64), "reference", "the only one", Map.of("format", "parquet")),
+            "o200k_base", "0".repeat(64), "fast", "it is", "avx2", Map.of("format", "parquet")),
         Map.of("quern", "0.1.0"),
         totals,
         START,

@@ -182,7 +182,7 @@ class TokenizeJobTest {
       assertThat(footer)
           .containsEntry("quern.tokenizer", "gpt2")
           .containsEntry("quern.tokenizer.hash", job.tokenizer.contentHash())
-          .containsEntry("quern.engine", "reference")
+          .containsEntry("quern.engine", "fast")
           .containsEntry("quern.allocator", QuernLibrary.allocator())
           .containsEntry("quern.version", QuernVersion.current())
           .containsEntry("quern.appended.id", String.valueOf(JobSession.END_OF_TEXT));
@@ -629,11 +629,16 @@ class TokenizeJobTest {
     assertThat(refused("--input", in, "--output", out(), "--tokenizer", "gpt3"))
         .hasMessageContaining("gpt3")
         .hasMessageContaining("o200k_base");
-    assertThat(refused("--input", in, "--output", out(), "--engine=fast"))
-        .hasMessageContaining("fast")
+    Path file = folder.resolve("tokenizer.json");
+    Files.writeString(
+        file,
+        "{\"version\":\"1.0\",\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"a\"}}");
+    String words = file.toString();
+    assertThat(refused("--input", in, "--output", out(), "--tokenizer", words, "--engine=fast"))
+        .hasMessageContaining("\"fast\"")
+        .hasMessageContaining("WordLevel")
         .extracting(JobException::exit)
         .isEqualTo(Exit.REFUSED);
-    Path file = folder.resolve("tokenizer.json");
     Files.writeString(file, "{\"secret\": 42");
     assertThat(refused("--input", in, "--output", out(), "--tokenizer", file.toString()))
         .hasMessageContaining("tokenizer.json")

@@ -49,6 +49,7 @@ class TokenizeOptionsTest {
     assertThat(options.appendEos()).isNull();
     assertThat(options.sample()).isEqualTo(1);
     assertThat(options.limit()).isNull();
+    assertThat(options.verify()).isZero();
     assertThat(options.dryRun()).isFalse();
     assertThat(parse("--format", "arrow").compression()).isEqualTo("none");
   }
@@ -83,6 +84,8 @@ class TokenizeOptionsTest {
     assertUsage("'many' is not a size", "--input=a", "--output=b", "--file-bytes=many");
     assertUsage("parquet, arrow", "--input=a", "--output=b", "--format=avro");
     assertUsage("exclude each other", "--input=a", "--output=b", "--limit=1", "--sample=0.5");
+    assertUsage("--verify 1.5 is not a fraction", "--input=a", "--output=b", "--verify=1.5");
+    assertUsage("--verify NaN is not a fraction", "--input=a", "--output=b", "--verify=NaN");
     assertUsage("between 0 and 1", "--input=a", "--output=b", "--sample=2");
     assertUsage(
         "one of none, zstd, lz4",

@@ -29,12 +29,13 @@ public final class NativeTokenizer implements AutoCloseable {
   private static final Cleaner CLEANER = Cleaner.create();
 
   /** Slot and generation, never an address: a stale one is an error in the native registry. */
-  private final long handle;
+  final long handle;
 
   private final Cleaner.Cleanable release;
   private final String contentHash;
   private final String engine;
   private final String engineReason;
+  private final String simd;
   private final String model;
   private final int vocabularySize;
   private final List<String> notices;
@@ -48,6 +49,7 @@ public final class NativeTokenizer implements AutoCloseable {
     this.contentHash = (String) description.get("content_hash");
     this.engine = (String) description.get("engine");
     this.engineReason = (String) description.get("engine_reason");
+    this.simd = (String) description.get("simd");
     this.model = (String) description.get("model");
     this.vocabularySize = Math.toIntExact((Long) description.get("vocabulary_size"));
     this.notices =
@@ -115,6 +117,11 @@ public final class NativeTokenizer implements AutoCloseable {
   /** Why that engine, in one sentence. */
   public String engineReason() {
     return engineReason;
+  }
+
+  /** The vector instructions in use: avx512, avx2 or portable; none if the engine has no choice. */
+  public String simd() {
+    return simd;
   }
 
   /** BPE, WordPiece, Unigram or WordLevel. */

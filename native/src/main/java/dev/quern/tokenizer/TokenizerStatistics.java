@@ -4,10 +4,11 @@ import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.util.HashSet;
 import java.util.Set;
+import java.util.function.Supplier;
 
 /**
  * What all tokenizers of this JVM (of this class loader) have done since it started. Only calls
- * that succeeded count; decoding does not.
+ * that succeeded count; decoding does not, nor does what is {@link #uncounted}.
  */
 public final class TokenizerStatistics {
   private static final Set<Cell> CELLS = new HashSet<>();
@@ -42,6 +43,21 @@ public final class TokenizerStatistics {
       sum.addAll(ENDED);
       CELLS.forEach(sum::addAll);
       return new Snapshot(sum.documents, sum.bytes, sum.tokens, sum.nanoseconds);
+    }
+  }
+
+  /**
+   * Does work whose calls, in this thread, are not counted: as a second encoding of documents that
+   * only checks the first.
+   */
+  public static <T> T uncounted(Supplier<T> work) {
+    Cell cell = IdBuffer.current().statistics();
+    boolean before = cell.uncounted;
+    cell.uncounted = true;
+    try {
+      return work.get();
+    } finally {
+      cell.uncounted = before;
     }
   }
 
@@ -82,6 +98,9 @@ public final class TokenizerStatistics {
     private long tokens;
     private long nanoseconds;
 
+    /** Of this thread only, as all that is not read by {@link #addAll}. */
+    private boolean uncounted;
+
     private static VarHandle field(String name) {
       try {
         return MethodHandles.lookup().findVarHandle(Cell.class, name, long.class);
@@ -91,6 +110,9 @@ public final class TokenizerStatistics {
     }
 
     void add(long moreDocuments, long moreBytes, long moreTokens, long moreNanoseconds) {
+      if (uncounted) {
+        return;
+      }
       DOCUMENTS.setOpaque(this, documents + moreDocuments);
       BYTES.setOpaque(this, bytes + moreBytes);
       TOKENS.setOpaque(this, tokens + moreTokens);

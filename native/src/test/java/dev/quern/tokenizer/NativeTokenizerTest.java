@@ -281,8 +281,14 @@ class NativeTokenizerTest {
         () -> NativeTokenizer.load(TokenizerSpec.tiktoken(ranksOfBytes(), "(", Map.of())));
     assertFails(
         Reason.UNSUPPORTED,
-        "fast",
+        "model WordLevel; set the option \"engine\" to \"auto\" or \"reference\"",
         () -> NativeTokenizer.load(Goldens.spec("wordlevel").withEngine(Engine.FAST)));
+    assertFails(
+        Reason.INVALID_ARGUMENT,
+        "\"cache_bytes_per_thread\" is 524287; give from 524288",
+        () ->
+            NativeTokenizer.load(
+                Goldens.spec("wordlevel").withCacheBytesPerThread((512 << 10) - 1)));
   }
 
   /** The smallest ranks that can encode everything. */
@@ -301,10 +307,22 @@ class NativeTokenizerTest {
     try (NativeTokenizer unigram = NativeTokenizer.load(spec)) {
       assertThat(unigram.model()).isEqualTo("Unigram");
       assertThat(unigram.engine()).isEqualTo("reference");
-      assertThat(unigram.engineReason()).isNotBlank();
+      assertThat(unigram.engineReason()).contains("model Unigram");
+      assertThat(unigram.simd()).isEqualTo("none");
       assertThat(unigram.contentHash()).isEqualTo(LibraryFiles.sha256(spec.file()));
       assertThat(unigram.vocabularySize()).isGreaterThan(100);
       assertThat(unigram.notices()).doesNotContain("", (String) null);
+    }
+    spec = TokenizerSpec.tiktoken(ranksOfBytes(), TokenizerSpec.builtInPattern("gpt2"), Map.of());
+    try (NativeTokenizer bytes = NativeTokenizer.load(spec);
+        NativeTokenizer small = NativeTokenizer.load(spec.withCacheBytesPerThread(1 << 20));
+        NativeTokenizer reference = NativeTokenizer.load(spec.withEngine(Engine.REFERENCE))) {
+      assertThat(bytes.engine()).isEqualTo("fast");
+      assertThat(bytes.simd()).isIn("avx512", "avx2", "portable");
+      assertThat(reference.engine()).isEqualTo("reference");
+      assertThat(List.of(small.contentHash(), reference.contentHash()))
+          .containsOnly(bytes.contentHash());
+      assertThat(small.encode("ab")).containsExactly(97, 98);
     }
   }
 
@@ -461,6 +479,8 @@ class NativeTokenizerTest {
     assertThatThrownBy(() -> tokenizer.encode(new byte[] {-1}))
         .isInstanceOf(TokenizerException.class);
     tokenizer.decode(new int[] {1}, false);
+    assertThat(TokenizerStatistics.uncounted(() -> tokenizer.encode(text).count()))
+        .isEqualTo((int) tokens);
     long documents = 1L + threads * calls + 2 + 1;
     TokenizerStatistics.Snapshot delta = TokenizerStatistics.snapshot().minus(before);
     assertThat(delta.documents()).isEqualTo(documents);

@@ -32,7 +32,8 @@ class TokenizerSpecTest {
                 spec().withEngine(Engine.FAST),
                 spec().withSpecialTokensInText(SpecialTokensInText.TOKEN),
                 spec().withTruncation(true),
-                spec().withPadding(true)))
+                spec().withPadding(true),
+                spec().withCacheBytesPerThread(1 << 20)))
         .doesNotHaveDuplicates()
         .doesNotContain(spec());
   }
@@ -67,6 +68,7 @@ class TokenizerSpecTest {
         .containsEntry("format", "tiktoken")
         .containsEntry("engine", "auto")
         .containsEntry("special_tokens_in_text", "text")
+        .containsEntry("cache_bytes_per_thread", 8L << 20)
         .containsEntry("pattern", "a\"\\b\n😀")
         .containsEntry("special_tokens", Map.of("<|x|>", 5L, "<|\u00fc|>", 6L));
   }

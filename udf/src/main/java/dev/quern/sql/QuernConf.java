@@ -29,6 +29,7 @@ import org.apache.spark.SparkConf;
 import org.apache.spark.internal.config.ConfigBuilder;
 import org.apache.spark.internal.config.ConfigEntry;
 import org.apache.spark.internal.config.TypedConfigBuilder;
+import org.apache.spark.network.util.JavaUtils;
 import org.apache.spark.sql.internal.SQLConf;
 import scala.Tuple2;
 
@@ -204,8 +205,10 @@ public final class QuernConf {
           PREFIX + "engine",
           Scope.SESSION,
           "auto",
-          "Which encoder does the work: reference (Hugging Face's crate), fast (Quern's own; an"
-              + " error in this version, which has none), or auto (the fastest with exact ids).",
+          "Which encoder does the work: fast (Quern's own, for byte-level BPE as of GPT-2, Llama 3,"
+              + " Qwen, DeepSeek and o200k_base; an error that names the part of a tokenizer it"
+              + " does not know), reference (Hugging Face's crate, for every tokenizer), or auto"
+              + " (fast where it knows every part, else reference). The ids are the same.",
           text -> constant(Engine.class, text));
 
   public static final Entry<SpecialTokensInText> SPECIAL_TOKENS_IN_TEXT =
@@ -257,6 +260,16 @@ public final class QuernConf {
               + " has one. An explicit choice that the platform can't meet is an error.",
           text -> constant(Allocator.class, text));
 
+  public static final Entry<Long> CACHE_BYTES_PER_THREAD =
+      new Entry<>(
+          PREFIX + "cache.bytesPerThread",
+          Scope.APPLICATION,
+          "8m",
+          "Native memory that the fast engine may keep for each thread of an executor, from 512k to"
+              + " 1g: room to work in and caches of what it has merged. Tokenizers that one thread"
+              + " uses in turn share it.",
+          QuernConf::cacheBytes);
+
   public static final Entry<Optional<Path>> LIBRARY_PATH =
       new Entry<>(
           PREFIX + "library.path",
@@ -286,6 +299,7 @@ public final class QuernConf {
           TIKTOKEN_PATTERN,
           TIKTOKEN_SPECIAL_TOKENS,
           ALLOCATOR,
+          CACHE_BYTES_PER_THREAD,
           LIBRARY_PATH,
           LIBRARY_DIRECTORY);
 
@@ -488,6 +502,20 @@ public final class QuernConf {
     }
     throw new IllegalArgumentException(
         "not a JSON object of special tokens and their ids, as {\"<|endoftext|>\": 100257}");
+  }
+
+  private static long cacheBytes(String text) {
+    long bytes;
+    try {
+      bytes = JavaUtils.byteStringAsBytes(text);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(
+          "'" + text + "' is not a number of bytes; write it as 8m or 8388608", e);
+    }
+    if (bytes < 512 << 10 || bytes > 1 << 30) {
+      throw new IllegalArgumentException("'" + text + "' is not from 512k to 1g");
+    }
+    return bytes;
   }
 
   private static String nonEmpty(String text, String what) {

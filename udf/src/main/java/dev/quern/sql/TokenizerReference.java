@@ -90,6 +90,14 @@ public final class TokenizerReference implements Serializable {
   }
 
   /**
+   * The same tokenizer by the reference engine, of the same broadcast: the same ids, or one of the
+   * engines has a defect.
+   */
+  public TokenizerReference ofReferenceEngine() {
+    return new TokenizerReference(name, contentHash, Engine.REFERENCE, "reference", spec);
+  }
+
+  /**
    * The one tokenizer of this JVM with that content and engine, loaded if it is not yet. All tasks
    * share it; nobody closes it.
    *
@@ -98,7 +106,9 @@ public final class TokenizerReference implements Serializable {
   public NativeTokenizer open() {
     synchronized (OPEN) {
       NativeTokenizer tokenizer = OPEN.get(new Loaded(contentHash, requestedEngine));
-      return tokenizer != null ? tokenizer : load(spec.value(), name, contentHash);
+      return tokenizer != null
+          ? tokenizer
+          : load(spec.value().withEngine(requestedEngine), name, contentHash);
     }
   }
 
@@ -115,6 +125,11 @@ public final class TokenizerReference implements Serializable {
               ? LibraryOptions.DEFAULT
               : QuernConf.libraryOptions(environment.conf());
       QuernLibrary.load(library);
+      if (environment != null) {
+        // Each JVM's own: it changes no id, and takes no part in what the driver sends.
+        long cacheBytes = QuernConf.CACHE_BYTES_PER_THREAD.value(environment.conf());
+        spec = spec.withCacheBytesPerThread(cacheBytes);
+      }
       NativeTokenizer tokenizer = NativeTokenizer.load(spec);
       if (expectedHash != null && !expectedHash.equals(tokenizer.contentHash())) {
         throw new TokenizerException(
@@ -133,11 +148,12 @@ public final class TokenizerReference implements Serializable {
         return loadedBefore;
       }
       LOG.info(
-          "Tokenizer {} loaded: hash {}, engine {} ({}), allocator {}",
+          "Tokenizer {} loaded: hash {}, engine {} ({}), vector instructions {}, allocator {}",
           name,
           tokenizer.contentHash(),
           tokenizer.engine(),
           tokenizer.engineReason(),
+          tokenizer.simd(),
           QuernLibrary.allocator());
       if (!tokenizer.notices().isEmpty()) {
         LOG.warn("Tokenizer {}: {}", name, String.join("; ", tokenizer.notices()));

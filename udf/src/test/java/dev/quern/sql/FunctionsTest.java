@@ -608,7 +608,7 @@ class FunctionsTest {
         "tokenize('a', options => map('add_special_tokens', 'yes'))",
         "'yes' is not one of true, false");
     fails("tokenize('a', options => map('pattern', 'gpt2'))", "built-in tokenizer", "pattern");
-    fails("tokenize('a', options => map('engine', 'fast'))", "o200k_base", "fast");
+    fails("tokenize('a', 'words', map('engine', 'fast'))", "words", "\"fast\"", "WordLevel");
     fails(
         "tokenize('a', 'cl100k')",
         "there is no tokenizer 'cl100k', did you mean 'cl100k_base'?",

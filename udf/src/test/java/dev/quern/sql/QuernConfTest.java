@@ -81,6 +81,14 @@ class QuernConfTest {
           .as(loose)
           .hasMessageStartingWith("spark.quern.tiktoken.specialTokens: not a JSON object");
     }
+    assertThat(QuernConf.CACHE_BYTES_PER_THREAD.parse(null)).isEqualTo(8L << 20);
+    assertThat(QuernConf.CACHE_BYTES_PER_THREAD.parse("1048576")).isEqualTo(1L << 20);
+    for (String wrong : List.of("511k", "2g", "8 apples", "-1", "", "99999999t")) {
+      assertThatThrownBy(() -> QuernConf.CACHE_BYTES_PER_THREAD.parse(wrong))
+          .as(wrong)
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageStartingWith("spark.quern.cache.bytesPerThread: '" + wrong + "' is not");
+    }
     assertThat(QuernConf.TIKTOKEN_PATTERN.parse(" ?\\S+ "))
         .as("spaces are of the expression")
         .contains(" ?\\S+ ");
@@ -104,6 +112,7 @@ class QuernConfTest {
     for (String key :
         List.of(
             "spark.quern.allocator",
+            "spark.quern.cache.bytesPerThread",
             "spark.quern.library.path",
             "spark.quern.library.directory",
             "spark.quern.allowedTokenizerPaths",
@@ -185,6 +194,7 @@ class QuernConfTest {
             "spark.quern.tokenizers.<name>",
             "spark.quern.allowedTokenizerPaths",
             "spark.quern.allocator",
+            "spark.quern.cache.bytesPerThread",
             "spark.quern.library.path",
             "spark.quern.library.directory");
   }

@@ -64,12 +64,12 @@ class TokenizerReferenceTest {
     assertThat(received).isEqualTo(reference).hasSameHashCodeAs(reference);
     assertThat(received.open()).isSameAs(reference.open());
     assertThat(received.name()).isEqualTo("gpt2");
-    assertThat(received.engine()).isEqualTo("reference");
+    assertThat(received.engine()).isEqualTo("fast");
     assertThat(received.contentHash())
         .matches("[0-9a-f]{64}")
         .isEqualTo(received.open().contentHash());
     assertThat(received.toString())
-        .isEqualTo("gpt2 " + received.contentHash().substring(0, 12) + " reference");
+        .isEqualTo("gpt2 " + received.contentHash().substring(0, 12) + " fast");
     try (ByteArrayOutputStream bytes = new ByteArrayOutputStream()) {
       new ObjectOutputStream(bytes).writeObject(reference);
       assertThat(bytes.size()).as("a task carries no tokenizer file").isLessThan(10_000);
@@ -86,6 +86,15 @@ class TokenizerReferenceTest {
         new ObjectInputStream(new ByteArrayInputStream(bytes.toByteArray()))) {
       return (TokenizerReference) in.readObject();
     }
+  }
+
+  @Test
+  void theSameTokenizerByTheReferenceEngine() {
+    TokenizerReference reference = resolve("gpt2", Map.of());
+    TokenizerReference judge = reference.ofReferenceEngine();
+    assertThat(judge.engine()).isEqualTo("reference").isEqualTo(judge.open().engine());
+    assertThat(judge.open().contentHash()).isEqualTo(reference.contentHash());
+    assertThat(judge.broadcast()).isSameAs(reference.broadcast());
   }
 
   @Test
