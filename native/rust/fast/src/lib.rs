@@ -9,6 +9,7 @@
 mod bpe;
 mod encode;
 mod load;
+mod long;
 mod memory;
 mod normalize;
 mod pretoken;

@@ -480,7 +480,16 @@ fn long_pre_tokens() {
         }
         text
     };
-    for text in ["a".repeat(n), "日本語".repeat(n / 9), any(n), "the".repeat(n / 3)] {
+    let texts = [
+        "a".repeat(n),
+        "日本語".repeat(n / 9),
+        any(n),
+        "the".repeat(n / 3),
+        any(8193),
+        any(9000),
+        any(65_537),
+    ];
+    for text in texts {
         let mut symbols: Vec<u32> = text.bytes().map(|b| id(&byte_char(b).to_string())).collect();
         heap_merge(&mut symbols, &merges);
         assert!(t.encode(&mut ThreadState::new(0), &text).unwrap() == symbols, "{}...", &text[..3]);
