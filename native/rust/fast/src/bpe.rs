@@ -314,6 +314,8 @@ pub struct Bpe {
 
 /// Merges of more symbols than this go through a heap.
 pub const SMALL: usize = 64;
+/// And of more than this through a list for each rank: a heap of them would be larger than the caches.
+const HEAP: usize = 1 << 13;
 
 /// The merges of one short text. Nothing moves: a symbol keeps the place of its first byte, `alive` has the
 /// places in use, and `made[i]` is what the symbol at i and the next one make, with i below it, so that the
@@ -671,8 +673,7 @@ impl Bpe {
         self.ids(&job, put);
     }
 
-    /// A heap of (rank, position): n log n for any text. An entry is out of date when the pair at its
-    /// position does not make its token any more.
+    /// Any length, n log n for any text.
     #[inline(never)]
     fn merge_large(&self, text: &[u8], s: &mut Scratch, mut put: impl FnMut(u32, usize)) {
         let n = text.len();
@@ -683,6 +684,27 @@ impl Bpe {
         s.next.extend(1..=n as u32);
         s.prev.clear();
         s.prev.extend((0..n as u32).map(|i| i.wrapping_sub(1)));
+        if n > HEAP {
+            crate::long::merge(&mut s.tokens, &mut s.next, &mut s.prev, |a, b| self.pair(a, b));
+        } else {
+            self.merge_by_heap(text, s);
+        }
+        let mut at = 0;
+        while at < n {
+            let x = s.tokens[at] as usize;
+            put(self.ids[x], self.lengths[x] as usize);
+            at = s.next[at] as usize;
+        }
+        // What a huge pre-token took does not stay with the thread.
+        if n > 1 << 16 {
+            *s = Scratch::default();
+        }
+    }
+
+    /// A heap of (rank, position): n log n for any text. An entry is out of date when the pair at its
+    /// position does not make its token any more.
+    fn merge_by_heap(&self, text: &[u8], s: &mut Scratch) {
+        let n = text.len();
         s.heap.clear();
         let mut heap = std::mem::take(&mut s.heap).into_vec();
         for i in 0..n - 1 {
@@ -718,16 +740,6 @@ impl Bpe {
                     s.heap.push(std::cmp::Reverse((m as u64) << 32 | before as u64));
                 }
             }
-        }
-        let mut at = 0;
-        while at < n {
-            let x = s.tokens[at] as usize;
-            put(self.ids[x], self.lengths[x] as usize);
-            at = s.next[at] as usize;
-        }
-        // What a huge pre-token took does not stay with the thread.
-        if n > 1 << 16 {
-            *s = Scratch::default();
         }
     }
 

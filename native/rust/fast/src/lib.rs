@@ -12,6 +12,7 @@ mod encode;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 mod load;
+mod long;
 mod memory;
 mod normalize;
 mod pairs;

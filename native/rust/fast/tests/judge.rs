@@ -7,8 +7,9 @@
 //!     QUERN_DOCUMENTS=10000000 cargo test --release -p quern-fast --test judge -- --nocapture
 //! ```
 //!
-//! compares that many documents a family (README.md says how long it takes). QUERN_TOKENIZERS=FOLDER takes
-//! the tokenizers of FOLDER/NAME/tokenizer.json and FOLDER/NAME.tiktoken too.
+//! compares that many documents a family (README.md says how long it takes; QUERN_FAMILY=NAME takes one
+//! family). QUERN_TOKENIZERS=FOLDER takes the tokenizers of FOLDER/NAME/tokenizer.json and FOLDER/NAME.tiktoken
+//! too.
 mod common;
 
 use common::naive::{Naive, NaiveRanks, byte_char};
@@ -112,7 +113,11 @@ const POLICIES: [SpecialInText; 2] = [SpecialInText::Text, SpecialInText::Token]
 fn fast_equals_naive_equals_the_judge() {
     let mut r = Random(seed());
     let all = documents();
+    let only = std::env::var("QUERN_FAMILY").ok();
     for (name, normalizer, pre) in families() {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let begin = std::time::Instant::now();
         let mut compared = 0;
         // Vocabularies of many kinds: in the order of their merges or not, reachable or not.
@@ -480,7 +485,16 @@ fn long_pre_tokens() {
         }
         text
     };
-    for text in ["a".repeat(n), "日本語".repeat(n / 9), any(n), "the".repeat(n / 3)] {
+    let texts = [
+        "a".repeat(n),
+        "日本語".repeat(n / 9),
+        any(n),
+        "the".repeat(n / 3),
+        any(8193),
+        any(9000),
+        any(65_537),
+    ];
+    for text in texts {
         let mut symbols: Vec<u32> = text.bytes().map(|b| id(&byte_char(b).to_string())).collect();
         heap_merge(&mut symbols, &merges);
         assert!(t.encode(&mut ThreadState::new(0), &text).unwrap() == symbols, "{}...", &text[..3]);

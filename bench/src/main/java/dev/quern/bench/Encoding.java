@@ -98,7 +98,7 @@ interface Encoding extends AutoCloseable {
       description.put("tool_version", BuildInfo.version());
       description.put("engine", tokenizer.engine());
       description.put("engine_reason", tokenizer.engineReason());
-      description.put("simd", RawBatch.description(tokenizer, "simd"));
+      description.put("simd", tokenizer.simd());
       description.put("allocator", QuernLibrary.allocator());
       description.put("tokenizer_hash", tokenizer.contentHash());
       return description;

@@ -46,6 +46,7 @@ final class Kernel {
   /**
    * What to measure; the rest of a {@link KernelTask} follows from it.
    *
+   * @param cacheBytes of each thread of Quern's; null: its default
    * @param tokenizer a built-in name or a file
    * @param ranks file of the vocabulary for tiktoken, or null
    * @param json file of the vocabulary for the other Python peers, or null
@@ -54,6 +55,7 @@ final class Kernel {
    * @param pieceBytes of the first pass; 0: 10 MB, or a third of a smaller corpus
    */
   record Plan(
+      Long cacheBytes,
       String tokenizer,
       String pattern,
       String ranks,
@@ -202,6 +204,7 @@ final class Kernel {
         contender.tool(),
         contender.engine(),
         contender.allocator(),
+        plan.cacheBytes(),
         plan.tokenizer(),
         plan.pattern(),
         plan.ranks(),
@@ -374,6 +377,9 @@ final class Kernel {
     line.put("tool", entry.contender.tool());
     for (String field : List.of("tool_version", "engine", "engine_reason", "simd", "allocator")) {
       line.put(field, last.get(field));
+    }
+    if (entry.contender.isQuern() && plan.cacheBytes() != null) {
+      line.put("cache_bytes", plan.cacheBytes());
     }
     line.put("tokenizer", name(plan.tokenizer()));
     line.put("tokenizer_hash", last.get("tokenizer_hash"));

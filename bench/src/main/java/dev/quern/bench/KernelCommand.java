@@ -172,6 +172,14 @@ final class KernelCommand implements Callable<Integer> {
   List<Allocator> allocators;
 
   @Option(
+      names = "--cache",
+      paramLabel = "BYTES",
+      description =
+          "Cache of each thread of the fast engine, spark.quern.cache.bytesPerThread. Default: the"
+              + " engine's.")
+  Long cacheBytes;
+
+  @Option(
       names = "--threads",
       split = ",",
       paramLabel = "N",
@@ -409,6 +417,7 @@ final class KernelCommand implements Callable<Integer> {
       ranks = Files.write(own.resolve("ranks.tiktoken"), tokenizerSpec.file());
     }
     return new Kernel.Plan(
+        cacheBytes,
         tokenizer,
         tokenizerSpec.pattern(),
         ranks == null ? null : ranks.toString(),

@@ -126,7 +126,9 @@ final class KernelTable {
               "  ids equal to those of %s, %s documents%s%n",
               line.get("verified_by"),
               line.get("verified_documents"),
-              line.get("simd") == null ? "" : "; " + line.get("simd")));
+              line.get("simd") == null || line.get("simd").equals("none")
+                  ? ""
+                  : "; " + line.get("simd")));
     }
   }
 

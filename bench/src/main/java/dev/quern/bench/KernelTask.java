@@ -18,6 +18,7 @@ import java.util.Map;
  * @param tool quern, jtokkit, gigatoken, snaptokens, tiktoken or tokenizers
  * @param engine the engine asked of Quern: auto, fast, reference
  * @param allocator the allocator asked of Quern: auto, mimalloc, system
+ * @param cacheBytes of each thread, asked of Quern; null: its default
  * @param tokenizer a built-in name or a file
  * @param pattern of a .tiktoken file that is not built in; null for others
  * @param ranks for tiktoken: the file of ranks; null if there is none
@@ -37,6 +38,7 @@ record KernelTask(
     String tool,
     String engine,
     String allocator,
+    Long cacheBytes,
     String tokenizer,
     String pattern,
     String ranks,
@@ -65,8 +67,10 @@ record KernelTask(
   /** The tokenizer to load, with the engine that was asked for. */
   @JsonIgnore
   TokenizerSpec spec() {
-    return spec(tokenizer, pattern)
-        .withEngine(TokenizerSpec.Engine.valueOf(engine.toUpperCase(Locale.ROOT)));
+    TokenizerSpec spec =
+        spec(tokenizer, pattern)
+            .withEngine(TokenizerSpec.Engine.valueOf(engine.toUpperCase(Locale.ROOT)));
+    return cacheBytes == null ? spec : spec.withCacheBytesPerThread(cacheBytes);
   }
 
   /**

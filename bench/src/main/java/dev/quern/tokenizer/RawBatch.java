@@ -1,7 +1,5 @@
 package dev.quern.tokenizer;
 
-import java.nio.charset.StandardCharsets;
-import java.util.Map;
 import java.util.function.Supplier;
 
 /**
@@ -108,22 +106,6 @@ public final class RawBatch implements AutoCloseable {
   /** Number of documents. */
   public int documents() {
     return documents;
-  }
-
-  /** What the engine says of a field of its description, as {@code simd}; null if nothing. */
-  public static Object description(NativeTokenizer tokenizer, String field) {
-    OffHeap.Block block = new OffHeap.Block();
-    try {
-      long address = block.reserve(1 << 16);
-      long length =
-          checked(QuernLibrary.quern_describe(tokenizer.handle, address, block.capacity()));
-      byte[] json = new byte[Math.toIntExact(Math.min(length, block.capacity()))];
-      OffHeap.copy(null, address, json, OffHeap.BYTE_ARRAY, json.length);
-      Map<String, Object> all = Json.object(new String(json, StandardCharsets.UTF_8));
-      return all.get(field);
-    } finally {
-      block.release();
-    }
   }
 
   private long ids(int from) {

@@ -48,6 +48,7 @@ class KernelTest {
       int rounds,
       Contender... contenders) {
     return new Kernel.Plan(
+        null,
         tokenizer,
         null,
         null,
@@ -75,6 +76,9 @@ class KernelTest {
   void peersAreVerifiedByTheReferenceEngineAndItByThem() throws Exception {
     List<Map<String, Object>> lines = measure("gpt2", KernelRun::run, QUERN, REFERENCE, JTOKKIT);
     assertThat(lines).extracting("tool").containsExactly("quern", "quern", "jtokkit");
+    assertThat(lines.get(0)).containsEntry("engine", "fast").doesNotContainEntry("simd", null);
+    assertThat((String) lines.get(0).get("verified_by")).startsWith("reference 0.");
+    assertThat(lines.get(1)).containsEntry("engine", "reference");
     assertThat((String) lines.get(1).get("verified_by")).startsWith("jtokkit 1.");
     assertThat((String) lines.get(2).get("verified_by")).startsWith("reference 0.");
     for (Map<String, Object> line : lines) {

@@ -73,6 +73,7 @@ class PeersTest {
     Path ranks = Files.write(folder.resolve("ranks.tiktoken"), gpt2.file());
     Kernel.Plan plan =
         new Kernel.Plan(
+            null,
             "gpt2",
             gpt2.pattern(),
             ranks.toString(),
