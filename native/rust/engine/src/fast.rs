@@ -75,17 +75,17 @@ impl Fast {
         if add_special_tokens { self.tokenizer.template() } else { (&[], &[]) }
     }
 
-    /// Calls `body` with this thread's state for this tokenizer.
+    /// Calls `body` with this thread's state for this tokenizer. `longest`: bytes of the longest text.
     fn with_state<T>(
         &self,
-        text: &str,
+        longest: usize,
         body: impl FnOnce(&mut ThreadState) -> Result<T, SpecialFound>,
     ) -> Result<T, Error> {
         // Taken out for the while: after a panic nothing of it is used again.
         let mut states = STATES.take().unwrap_or_default();
         let state = states.of(self);
         let result = body(state);
-        if text.len() > LONG_TEXT_BYTES {
+        if longest > LONG_TEXT_BYTES {
             state.shrink();
         }
         STATES.set(Some(states));
@@ -120,13 +120,32 @@ impl Engine for Fast {
         let (before, after) = self.template(add_special_tokens);
         let front = before.len().min(ids.len());
         let count =
-            self.with_state(text, |state| self.tokenizer.encode_to(state, text, &mut ids[front..]))?;
+            self.with_state(text.len(), |state| self.tokenizer.encode_to(state, text, &mut ids[front..]))?;
         let all = before.len() + count + after.len();
         if all <= ids.len() {
             ids[..front].copy_from_slice(before);
             ids[front + count..all].copy_from_slice(after);
         }
         Ok(all)
+    }
+
+    fn encode_batch(
+        &self,
+        text: &str,
+        offsets: &[i64],
+        add_special_tokens: bool,
+        ids: &mut [u32],
+        id_offsets: &mut [i64],
+    ) -> Option<usize> {
+        if self.template(add_special_tokens) != (&[], &[]) {
+            return None;
+        }
+        // A document that is an error is found again, and told, by going through them one by one.
+        let batch = |state: &mut ThreadState| {
+            self.tokenizer.encode_batch(state, text, offsets, ids, id_offsets).map_err(|(_, found)| found)
+        };
+        let longest = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
+        self.with_state(longest, batch).ok()
     }
 
     fn encode_with_offsets(
@@ -137,7 +156,7 @@ impl Engine for Fast {
         spans: &mut [Span],
     ) -> Result<usize, Error> {
         let (before, after) = self.template(add_special_tokens);
-        let found = self.with_state(text, |state| self.tokenizer.encode_with_spans(state, text))?;
+        let found = self.with_state(text.len(), |state| self.tokenizer.encode_with_spans(state, text))?;
         let all = before.len() + found.len() + after.len();
         if all <= ids.len() {
             let added = |ids: &'_ [u32]| ids.iter().map(|id| (*id, 0, 0)).collect::<Vec<_>>();
@@ -152,7 +171,7 @@ impl Engine for Fast {
 
     fn count(&self, text: &str, add_special_tokens: bool) -> Result<usize, Error> {
         let (before, after) = self.template(add_special_tokens);
-        let count = self.with_state(text, |state| self.tokenizer.count(state, text))?;
+        let count = self.with_state(text.len(), |state| self.tokenizer.count(state, text))?;
         Ok(before.len() + count + after.len())
     }
 

@@ -199,16 +199,9 @@ pub unsafe extern "C" fn quern_encode_batch(
         if offsets[0] < 0 || offsets[offsets.len() - 1] > text.len() as i64 {
             return Err(Failure::argument("offsets", "leaves the text", "keep it within 0 and text_len"));
         }
-        let mut count = 0;
-        for (index, pair) in offsets.windows(2).enumerate() {
-            id_offsets[index] = count as i64;
-            let document = &text[pair[0] as usize..pair[1] as usize];
-            let rest = count.min(ids.len());
-            count += tokenizer
-                .encode(document, how, &mut ids[rest..])
-                .map_err(|error| Failure { document: index as i64, ..Failure::from(error) })?;
-        }
-        id_offsets[offsets.len() - 1] = count as i64;
+        let count = tokenizer
+            .encode_batch(text, offsets, how, ids, id_offsets)
+            .map_err(|(document, error)| Failure { document: document as i64, ..Failure::from(error) })?;
         Ok(count as i64)
     })
 }
