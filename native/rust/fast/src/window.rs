@@ -65,18 +65,18 @@ pub trait Level: Copy {
     /// # Safety
     /// As of `beyond`.
     #[inline(always)]
-    unsafe fn cuts(self, text: *const u8, len: usize, three: u64, met: u64, joints: &Joints) -> u64 {
-        let _ = three;
-        // SAFETY: the caller vouches for it.
-        let bytes = unsafe { std::slice::from_raw_parts(text, len) };
-        let (mut todo, mut cuts) = (met, 0);
+    unsafe fn cuts(self, text: *const u8, _len: usize, three: u64, met: u64, joints: &Joints) -> u64 {
+        let (mut todo, mut cuts, mut left) = (three, 0, 0);
         while todo != 0 {
             let at = todo.trailing_zeros() as usize;
             todo &= todo - 1;
-            let (left, right) = (decode(bytes, at - 3).0, decode(bytes, at).0);
+            // SAFETY: `three` has a bit only where all three bytes are below len.
+            let byte = |i: usize| unsafe { *text.add(at + i) as u32 };
+            let right = (byte(0) & 15) << 12 | (byte(1) & 63) << 6 | byte(2) & 63;
             cuts |= (!joints.spanned(left, right) as u64) << at;
+            left = right;
         }
-        cuts
+        cuts & met
     }
 }
 
@@ -166,10 +166,13 @@ impl Level for Portable {
     unsafe fn positions(self, mut bits: u64, base: u32, out: *mut u32) {
         let mut n = 0;
         while bits != 0 {
-            // SAFETY: n < 64, which the caller vouches for.
-            unsafe { *out.add(n) = base + bits.trailing_zeros() };
-            n += 1;
-            bits &= bits - 1;
+            // In fours, whatever is behind the last: fewer turns that no one can foretell.
+            for i in 0..4 {
+                // SAFETY: n < 64 is a multiple of four; the caller vouches for 64.
+                unsafe { *out.add(n + i) = base + bits.trailing_zeros() };
+                bits &= bits.wrapping_sub(1);
+            }
+            n += 4;
         }
     }
 }
@@ -582,6 +585,81 @@ pub mod x86 {
         }
     }
 
+    /// The masks of 32 bytes. (Not a closure: called twice it would not be inlined, nor would what it calls.)
+    ///
+    /// # Safety
+    /// `text` is valid for reads of 32 bytes, and the CPU has AVX2.
+    #[inline(always)]
+    unsafe fn half(text: *const u8) -> Masks {
+        // SAFETY: as the caller's.
+        unsafe {
+            let v = _mm256_loadu_si256(text.cast());
+            let newline = mask(_mm256_or_si256(equal(v, b'\n'), equal(v, b'\r')));
+            let blank = mask(equal(v, b' '));
+            Masks {
+                high: mask(v),
+                upper: mask(within(v, b'A', b'Z')),
+                lower: mask(within(v, b'a', b'z')),
+                plain: 0,
+                number: mask(within(v, b'0', b'9')),
+                space: mask(within(v, 9, 13)) & !newline | blank,
+                newline,
+                blank,
+                apostrophe: mask(equal(v, b'\'')),
+                slash: mask(equal(v, b'/')),
+                hard: 0,
+            }
+        }
+    }
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn mask(x: __m256i) -> u64 {
+        // SAFETY: as the caller's.
+        unsafe { _mm256_movemask_epi8(x) as u32 as u64 }
+    }
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn equal(v: __m256i, b: u8) -> __m256i {
+        // SAFETY: as the caller's.
+        unsafe { _mm256_cmpeq_epi8(v, _mm256_set1_epi8(b as i8)) }
+    }
+    /// Signed compares: for ASCII bounds bytes >= 0x80 are below, for bounds beyond it ASCII is above.
+    ///
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn within(v: __m256i, lo: u8, hi: u8) -> __m256i {
+        // SAFETY: as the caller's.
+        unsafe {
+            _mm256_and_si256(
+                _mm256_cmpgt_epi8(v, _mm256_set1_epi8((lo as i8).wrapping_sub(1))),
+                _mm256_cmpgt_epi8(_mm256_set1_epi8(hi as i8 + 1), v),
+            )
+        }
+    }
+    /// Classes: upper, lower, letter, mark, number, space, other.
+    ///
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn half_classes(classes: *const u8) -> [u64; 7] {
+        // SAFETY: as the caller's.
+        unsafe {
+            let v = _mm256_loadu_si256(classes.cast());
+            [
+                mask(equal(v, u::UPPER)),
+                mask(equal(v, u::LOWER)),
+                mask(equal(v, u::LETTER)),
+                mask(equal(v, u::MARK)),
+                mask(equal(v, u::NUMBER)),
+                mask(equal(v, u::SPACE)),
+                mask(equal(v, u::OTHER)),
+            ]
+        }
+    }
+
     impl Level for Avx2 {
         #[inline(always)]
         unsafe fn ascii(self, text: *const u8, len: usize) -> Masks {
@@ -594,35 +672,7 @@ pub mod x86 {
                 text
             };
             // SAFETY: 64 bytes are readable at `text` now; the CPU has AVX2.
-            let half = |at: usize| unsafe {
-                let v = _mm256_loadu_si256(text.add(at).cast());
-                let mask = |x: __m256i| _mm256_movemask_epi8(x) as u32 as u64;
-                let eq = |b: u8| _mm256_cmpeq_epi8(v, _mm256_set1_epi8(b as i8));
-                // Signed compares: bytes >= 0x80 are below every bound.
-                let within = |lo: u8, hi: u8| {
-                    _mm256_and_si256(
-                        _mm256_cmpgt_epi8(v, _mm256_set1_epi8(lo as i8 - 1)),
-                        _mm256_cmpgt_epi8(_mm256_set1_epi8(hi as i8 + 1), v),
-                    )
-                };
-                let newline = _mm256_or_si256(eq(b'\n'), eq(b'\r'));
-                let blank = mask(eq(b' '));
-                let newline = mask(newline);
-                Masks {
-                    high: mask(v),
-                    upper: mask(within(b'A', b'Z')),
-                    lower: mask(within(b'a', b'z')),
-                    plain: 0,
-                    number: mask(within(b'0', b'9')),
-                    space: mask(within(9, 13)) & !newline | blank,
-                    newline,
-                    blank,
-                    apostrophe: mask(eq(b'\'')),
-                    slash: mask(eq(b'/')),
-                    hard: 0,
-                }
-            };
-            let (a, b) = (half(0), half(32));
+            let (a, b) = unsafe { (half(text), half(text.add(32))) };
             Masks {
                 high: a.high | b.high << 32,
                 upper: a.upper | b.upper << 32,
@@ -646,6 +696,81 @@ pub mod x86 {
         unsafe fn deposit(self, bits: u64, mask: u64) -> u64 {
             // SAFETY: the CPU has BMI2.
             unsafe { _pdep_u64(bits, mask) }
+        }
+        #[inline(always)]
+        unsafe fn beyond<const P: u8>(self, text: *const u8, len: usize, ascii: Masks) -> Beyond {
+            // SAFETY: reads of `text` are at the bytes of whole characters, of which each block of the tables is one; the
+            // CPU has the instructions.
+            unsafe {
+                // A class a byte; those without a character beyond ASCII have one that is not asked for.
+                let mut classes = [u::END; 64];
+                let mut copy = [0u8; 64];
+                let vectors = if len < 64 {
+                    std::ptr::copy_nonoverlapping(text, copy.as_mut_ptr(), len);
+                    copy.as_ptr()
+                } else {
+                    text
+                };
+                let (v, w) = (_mm256_loadu_si256(vectors.cast()), _mm256_loadu_si256(vectors.add(32).cast()));
+                let first2 = mask(within(v, 0xc0, 0xdf)) | mask(within(w, 0xc0, 0xdf)) << 32;
+                let first3 = mask(within(v, 0xe0, 0xef)) | mask(within(w, 0xe0, 0xef)) << 32;
+                let first4 = mask(within(v, 0xf0, 0xf7)) | mask(within(w, 0xf0, 0xf7)) << 32;
+                let end = len as u32;
+                let whole = below(end);
+                let over = first2 & !below(end - 1)
+                    | first3 & !below(end.saturating_sub(2))
+                    | first4 & !below(end.saturating_sub(3));
+                let lead = whole & !(ascii.high & !(first2 | first3 | first4)) & !over;
+                // U+5000 to U+9FFF, U+B000 to U+CFFF: letters without case, all of them (tested).
+                let uniform = (mask(within(v, 0xe5, 0xe9)) | mask(within(w, 0xe5, 0xe9)) << 32)
+                    | (mask(within(v, 0xeb, 0xec)) | mask(within(w, 0xeb, 0xec)) << 32);
+                let uniform = uniform & lead;
+                let class = |block: u32, last: u8| {
+                    let row = *INDEX.get_unchecked(block as usize) as usize;
+                    BLOCKS.get_unchecked(row)[(last & 63) as usize] & 15
+                };
+                let mut todo = first2 & lead;
+                while todo != 0 {
+                    let i = todo.trailing_zeros() as usize & 63;
+                    todo &= todo - 1;
+                    classes[i] = class(*text.add(i) as u32 & 31, *text.add(i + 1));
+                }
+                let mut todo = first3 & lead & !uniform;
+                while todo != 0 {
+                    let i = todo.trailing_zeros() as usize & 63;
+                    todo &= todo - 1;
+                    let block = (*text.add(i) as u32 & 15) << 6 | *text.add(i + 1) as u32 & 63;
+                    classes[i] = class(block, *text.add(i + 2));
+                }
+                let mut todo = first4 & lead;
+                while todo != 0 {
+                    let i = todo.trailing_zeros() as usize & 63;
+                    todo &= todo - 1;
+                    let four = std::slice::from_raw_parts(text.add(i), 4);
+                    classes[i] = u::class(decode(four, 0).0);
+                }
+                let (a, b) = (half_classes(classes.as_ptr()), half_classes(classes.as_ptr().add(32)));
+                let letters = a[2] | b[2] << 32 | uniform;
+                let hard = match P {
+                    O200K | TEKKEN => a[3] | b[3] << 32,
+                    GPT2_DIGITS => a[4] | a[6] | (b[4] | b[6]) << 32,
+                    _ => 0,
+                };
+                let masks = Masks {
+                    high: ascii.high,
+                    upper: _pext_u64(ascii.upper | a[0] | b[0] << 32, lead),
+                    lower: _pext_u64(ascii.lower | a[1] | b[1] << 32, lead),
+                    plain: _pext_u64(letters, lead),
+                    number: _pext_u64(ascii.number | a[4] | b[4] << 32, lead),
+                    space: _pext_u64(ascii.space | a[5] | b[5] << 32, lead),
+                    newline: _pext_u64(ascii.newline, lead),
+                    blank: _pext_u64(ascii.blank, lead),
+                    apostrophe: _pext_u64(ascii.apostrophe, lead),
+                    slash: _pext_u64(ascii.slash, lead),
+                    hard: _pext_u64(hard, lead),
+                };
+                Beyond { masks, lead, three: letters & first3 }
+            }
         }
         #[inline(always)]
         unsafe fn positions(self, bits: u64, base: u32, out: *mut u32) {
