@@ -233,6 +233,13 @@ pub unsafe fn window<L: Level, const P: u8>(level: L, text: &[u8], from: usize) 
     m = b.masks;
     let mut valid = below(b.lead.count_ones());
     let mut more = rest > 64;
+    if (P == O200K || P == TEKKEN) && m.hard != 0 {
+        // Marks behind letters are as letters without case; others may be signs, or the first character of a word.
+        let first = m.hard & (m.upper | m.lower | m.plain) << 1;
+        let soft = m.hard & !m.hard.wrapping_add(first);
+        m.plain |= soft;
+        m.hard &= !soft;
+    }
     if m.hard != 0 {
         valid &= below(m.hard.trailing_zeros());
         more = true;
