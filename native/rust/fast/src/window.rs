@@ -219,7 +219,7 @@ pub unsafe fn window<L: Level, const P: u8>(level: L, text: &[u8], from: usize) 
     let rest = text.len() - from;
     let len = rest.min(64);
     // SAFETY: from + len <= text.len().
-    let mut m = unsafe { level.ascii(text.as_ptr().add(from), len) };
+    let m = unsafe { level.ascii(text.as_ptr().add(from), len) };
     if m.high == 0 {
         // Where a character of the window stands in the text.
         let place = |i: u32| from + i as usize;
@@ -230,10 +230,10 @@ pub unsafe fn window<L: Level, const P: u8>(level: L, text: &[u8], from: usize) 
     }
     // SAFETY: as above; the text is UTF-8, and `from` one of its boundaries.
     let b = unsafe { level.beyond::<P>(text.as_ptr().add(from), len, m) };
-    m = b.masks;
+    let mut m = b.masks;
     let mut valid = below(b.lead.count_ones());
     let mut more = rest > 64;
-    if (P == O200K || P == TEKKEN) && m.hard != 0 {
+    if P == O200K || P == TEKKEN {
         // Marks behind letters are as letters without case; others may be signs, or the first character of a word.
         let first = m.hard & (m.upper | m.lower | m.plain) << 1;
         let soft = m.hard & !m.hard.wrapping_add(first);
