@@ -207,6 +207,41 @@ impl Joints {
         (self.bits[(s >> 6) as usize] >> (s & 63) | self.coarse[(c >> 6) as usize & 1023] >> (c & 63)) & 1
             != 0
     }
+    /// `spanned` of 16 pairs of characters; a bit each of `which`.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512; the code points are below 2^16.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub unsafe fn spanned_16(
+        &self,
+        left: std::arch::x86_64::__m512i,
+        right: std::arch::x86_64::__m512i,
+        which: u16,
+    ) -> u16 {
+        use std::arch::x86_64::*;
+        // SAFETY: slots have JOINT_BITS bits, those of `coarse` 16; the CPU has the instructions.
+        unsafe {
+            let set = |x: u32| _mm512_set1_epi32(x as i32);
+            let test = |bits: &Table<u64>, slot: __m512i| {
+                let zero = _mm512_setzero_si512();
+                let words = _mm512_srli_epi32::<5>(slot);
+                let words = _mm512_mask_i32gather_epi32::<4>(zero, which, words, bits.as_ptr().cast());
+                let bit = _mm512_sllv_epi32(set(1), _mm512_and_si512(slot, set(31)));
+                _mm512_test_epi32_mask(words, bit)
+            };
+            let slot = _mm512_xor_si512(
+                _mm512_mullo_epi32(left, set(0x9e37_79b1)),
+                _mm512_rol_epi32::<15>(_mm512_mullo_epi32(right, set(0x85eb_ca6b))),
+            );
+            let fine = test(&self.bits, _mm512_srli_epi32::<{ 32 - JOINT_BITS }>(slot));
+            let coarse = _mm512_or_si512(
+                _mm512_slli_epi32::<10>(_mm512_and_si512(left, set(63))),
+                _mm512_srli_epi32::<6>(right),
+            );
+            fine | test(&self.coarse, coarse)
+        }
+    }
     fn add(&mut self, left: u32, right: u32) {
         let s = Joints::slot(left, right);
         self.bits[(s >> 6) as usize] |= 1 << (s & 63);

@@ -25,7 +25,7 @@ use crate::window::{self, Level, Portable};
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 
 /// With feature `stats`: pre-tokens, front misses, second chances, vocabulary hits, wide hits, merged, of > 31 bytes,
-/// bytes merged; ticks of the stages.
+/// bytes merged; ticks of the stages from 8 on; 13: how often the plain way was taken.
 pub static STATS: [std::sync::atomic::AtomicU64; 16] = [const { std::sync::atomic::AtomicU64::new(0) }; 16];
 #[inline(always)]
 fn tick() -> u64 {
@@ -378,39 +378,41 @@ unsafe fn boundaries<L: Level, const P: u8>(
         // What is behind the document's end is another one's.
         let text = &documents.text[..documents.ends[cursor.document] as usize];
         // The positions are 32 bits wide from the batch's base on; a batch ends before they don't fit.
-        while n < BATCH && cursor.at < text.len() && cursor.at - base < 1 << 30 {
+        // Whether the pre-token before `at` goes on there.
+        let mut inside = false;
+        while n < BATCH && cursor.at < text.len() && (inside || cursor.at - base < 1 << 30) {
             if P != PLAIN && cursor.hard_end <= cursor.at {
                 // SAFETY: at is below the end; the caller vouches for the CPU.
                 let w = unsafe { window::window::<L, P>(level, text, cursor.at) };
-                let mut bits = w.starts;
-                let mut step = text.len() - cursor.at;
-                if !w.last {
-                    let top = 63 - bits.leading_zeros();
-                    bits &= window::below(top);
-                    step = top as usize;
-                }
-                if bits != 0 {
-                    let mut joints = w.joints & !w.starts & window::below(step.min(64) as u32);
-                    while joints != 0 {
-                        let i = joints.trailing_zeros() as usize;
-                        joints &= joints - 1;
-                        let at = cursor.at + i;
-                        let (left, right) = (decode(text, at - 3).0, decode(text, at).0);
-                        bits |= (!s.bpe.joints.spanned(left, right) as u64) << i;
+                if w.step != 0 {
+                    let mut bits = w.starts;
+                    if w.met != 0 {
+                        let rest = &text[cursor.at..];
+                        // SAFETY: as above.
+                        bits |= unsafe {
+                            level.cuts(rest.as_ptr(), rest.len().min(64), w.three, w.met, &s.bpe.joints)
+                        };
                     }
+                    // The window's first start stands there already, or is none; the last one is the next window's.
+                    bits &= window::below(w.step + w.inside as u32) & !(inside as u64);
+                    inside = w.inside;
                     // SAFETY: n is below BATCH, and 64 values fit behind it.
                     unsafe { level.positions(bits, (cursor.at - base) as u32, starts.as_mut_ptr().add(n)) };
                     n += bits.count_ones() as usize;
-                    cursor.at += step;
+                    cursor.at += w.step as usize;
                     continue;
                 }
             }
             // The plain way: one pre-token, and its cuts as far as the batch has room.
+            count(13, 1);
             if cursor.hard_end <= cursor.at {
                 cursor.hard_end = s.pattern.end(text, cursor.at);
             }
-            starts[n] = (cursor.at - base) as u32;
-            n += 1;
+            if !inside {
+                starts[n] = (cursor.at - base) as u32;
+                n += 1;
+            }
+            inside = false;
             if s.pattern == Pattern::Falcon {
                 // It may end inside of a character, and is not cut further.
                 cursor.at = cursor.hard_end;
@@ -424,6 +426,11 @@ unsafe fn boundaries<L: Level, const P: u8>(
                 }
             }
             cursor.at = at;
+        }
+        if inside {
+            // The batch is full: what is not all in it is the next one's.
+            n -= 1;
+            cursor.at = base + starts[n] as usize;
         }
         if cursor.at < text.len() {
             break;

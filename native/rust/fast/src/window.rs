@@ -8,6 +8,7 @@
 //! character needs more thought than this (see `hard` below), the plain way takes that pre-token.
 //!
 //! The test `windows_equal_the_plain_way` compares with `Pattern::end` over generated text, at every level.
+use crate::bpe::Joints;
 use crate::pretoken::Pattern;
 use crate::unicode::{self as u, decode};
 
@@ -30,6 +31,61 @@ pub trait Level: Copy {
     /// # Safety
     /// `out` is valid for writes of 64 values, and the CPU has the level's instructions.
     unsafe fn positions(self, bits: u64, base: u32, out: *mut u32);
+    /// All characters of `text[..len]`, where some are beyond ASCII; `ascii` are the masks of the others.
+    ///
+    /// # Safety
+    /// `text` is valid for reads of `len` bytes and UTF-8 from its begin on, and the CPU has the level's instructions.
+    #[inline(always)]
+    unsafe fn beyond<const P: u8>(self, text: *const u8, len: usize, ascii: Masks) -> Beyond {
+        // SAFETY: the caller vouches for it.
+        let bytes = unsafe { std::slice::from_raw_parts(text, len) };
+        let mut m = ascii;
+        let (continuation, cut, three) = slow_classes::<P>(&mut m, bytes);
+        let lead = below(cut as u32) & !continuation;
+        // SAFETY: the CPU has the level's instructions.
+        let e = |bits| unsafe { self.extract(bits, lead) };
+        let masks = Masks {
+            high: m.high,
+            upper: e(m.upper),
+            lower: e(m.lower),
+            plain: e(m.plain),
+            number: e(m.number),
+            space: e(m.space),
+            newline: e(m.newline),
+            blank: e(m.blank),
+            apostrophe: e(m.apostrophe),
+            slash: e(m.slash),
+            hard: e(m.hard),
+        };
+        Beyond { masks, lead, three }
+    }
+    /// Which of `met` no token spans: bits at first bytes of letters of three bytes that have another one right before
+    /// them. `three`: all letters of three bytes in `text[..len]`.
+    ///
+    /// # Safety
+    /// As of `beyond`.
+    #[inline(always)]
+    unsafe fn cuts(self, text: *const u8, _len: usize, three: u64, met: u64, joints: &Joints) -> u64 {
+        let (mut todo, mut cuts, mut left) = (three, 0, 0);
+        while todo != 0 {
+            let at = todo.trailing_zeros() as usize;
+            todo &= todo - 1;
+            // SAFETY: `three` has a bit only where all three bytes are below len.
+            let byte = |i: usize| unsafe { *text.add(at + i) as u32 };
+            let right = (byte(0) & 15) << 12 | (byte(1) & 63) << 6 | byte(2) & 63;
+            cuts |= (!joints.spanned(left, right) as u64) << at;
+            left = right;
+        }
+        cuts & met
+    }
+}
+
+/// What `Level::beyond` tells: the masks of the whole characters with a bit a character (`high` with a bit a byte);
+/// a bit at the first byte of each whole character; the letters without case of three bytes among these.
+pub struct Beyond {
+    pub masks: Masks,
+    pub lead: u64,
+    pub three: u64,
 }
 
 /// A bit a character for each class.
@@ -110,10 +166,13 @@ impl Level for Portable {
     unsafe fn positions(self, mut bits: u64, base: u32, out: *mut u32) {
         let mut n = 0;
         while bits != 0 {
-            // SAFETY: n < 64, which the caller vouches for.
-            unsafe { *out.add(n) = base + bits.trailing_zeros() };
-            n += 1;
-            bits &= bits - 1;
+            // In fours, whatever is behind the last: fewer turns that no one can foretell.
+            for i in 0..4 {
+                // SAFETY: n < 64 is a multiple of four; the caller vouches for 64.
+                unsafe { *out.add(n + i) = base + bits.trailing_zeros() };
+                bits &= bits.wrapping_sub(1);
+            }
+            n += 4;
         }
     }
 }
@@ -141,13 +200,17 @@ fn add(m: &mut Masks, class: u8, bit: u64) {
 pub struct Window {
     /// The starts, a bit a byte; bit 0 is always set.
     pub starts: u64,
-    /// Where two neighbouring three-byte letters meet, a bit at the second one's first byte.
-    pub joints: u64,
-    /// Whether the text ends in this window and all of its starts are decided.
-    pub last: bool,
+    /// The letters without case of three bytes, a bit at the first byte; and those that have another one right before them.
+    pub three: u64,
+    pub met: u64,
+    /// How far the next window begins: the text's end if all starts are decided, the last start, or (if `inside`) a letter
+    /// of `met` behind it, in the same pre-token, from which on everything is as if one began there. 0: no progress.
+    pub step: u32,
+    pub inside: bool,
 }
 
-/// The starts in `text[from..]`, where a pre-token begins at `from`.
+/// The starts in `text[from..]`, where a pre-token begins at `from`, or goes on with a letter at which the window
+/// before this one was `inside`.
 ///
 /// # Safety
 /// from < text.len(), and the CPU has the level's instructions.
@@ -156,57 +219,68 @@ pub unsafe fn window<L: Level, const P: u8>(level: L, text: &[u8], from: usize) 
     let rest = text.len() - from;
     let len = rest.min(64);
     // SAFETY: from + len <= text.len().
-    let mut m = unsafe { level.ascii(text.as_ptr().add(from), len) };
-    let mut lead = below(len as u32);
-    let mut joints = 0;
-    let mut valid = lead;
-    let mut more = rest > 64;
-    if m.high != 0 {
-        let bytes = &text[from..from + len];
-        let (continuation, cut, met) = slow_classes::<P>(&mut m, bytes);
-        lead &= !continuation & below(cut as u32);
-        joints = met;
-        // SAFETY: the CPU has the level's instructions.
-        unsafe {
-            let e = |bits| level.extract(bits, lead);
-            valid = below(lead.count_ones());
-            m.upper = e(m.upper);
-            m.lower = e(m.lower);
-            m.plain = e(m.plain);
-            m.number = e(m.number);
-            m.space = e(m.space);
-            m.newline = e(m.newline);
-            m.blank = e(m.blank);
-            m.apostrophe = e(m.apostrophe);
-            m.slash = e(m.slash);
-            m.hard = e(m.hard);
-        }
-        if m.hard != 0 {
-            valid = below(m.hard.trailing_zeros());
-            more = true;
-        }
+    let m = unsafe { level.ascii(text.as_ptr().add(from), len) };
+    if m.high == 0 {
+        // Where a character of the window stands in the text.
+        let place = |i: u32| from + i as usize;
+        let (starts, _, more) = starts_of::<P>(&m, below(len as u32), rest > 64, text, place);
+        let starts = starts | 1;
+        let step = if more { 63 - starts.leading_zeros() } else { len as u32 };
+        return Window { starts, three: 0, met: 0, step, inside: false };
     }
-    // Where a character of the window stands in the text.
-    let place = |i: u32| {
-        if m.high == 0 {
-            return from + i as usize;
-        }
-        // SAFETY: the CPU has the level's instructions.
-        from + unsafe { level.deposit(1 << i, lead) }.trailing_zeros() as usize
-    };
-    let starts = match P {
-        GPT2 => gpt2(&m, valid, more, false, text, place),
-        GPT2_DIGITS => gpt2(&m, valid, more, true, text, place),
-        CL100K_3 => cl100k(&m, valid, more, 3, false, text, place),
-        CL100K_3_TAIL => cl100k(&m, valid, more, 3, true, text, place),
-        CL100K_1 => cl100k(&m, valid, more, 1, false, text, place),
-        O200K => o200k(&m, valid, more, 3, true, text, place),
-        _ => o200k(&m, valid, more, 1, false, text, place),
-    };
-    let (starts, more) = (starts.0 | 1, more || starts.1);
+    // SAFETY: as above; the text is UTF-8, and `from` one of its boundaries.
+    let b = unsafe { level.beyond::<P>(text.as_ptr().add(from), len, m) };
+    let mut m = b.masks;
+    let mut valid = below(b.lead.count_ones());
+    let mut more = rest > 64;
+    if P == O200K || P == TEKKEN {
+        // Marks behind letters are as letters without case; others may be signs, or the first character of a word.
+        let first = m.hard & (m.upper | m.lower | m.plain) << 1;
+        let soft = m.hard & !m.hard.wrapping_add(first);
+        m.plain |= soft;
+        m.hard &= !soft;
+    }
+    if m.hard != 0 {
+        valid &= below(m.hard.trailing_zeros());
+        more = true;
+    }
     // SAFETY: the CPU has the level's instructions.
-    let starts = if m.high == 0 { starts } else { unsafe { level.deposit(starts, lead) } };
-    Window { starts, joints, last: !more }
+    let place = |i: u32| from + unsafe { level.deposit(1 << i, b.lead) }.trailing_zeros() as usize;
+    let (starts, valid, more) = starts_of::<P>(&m, valid, more, text, place);
+    let starts = starts | 1;
+    let top = 63 - starts.leading_zeros();
+    // SAFETY: the CPU has the level's instructions.
+    let (starts, decided) = unsafe { (level.deposit(starts, b.lead), level.deposit(valid, b.lead)) };
+    let met = b.three & b.three << 3;
+    if !more {
+        return Window { starts, three: b.three, met, step: len as u32, inside: false };
+    }
+    // Two letters without case in a row are in one pre-token, whatever comes next. In o200k that depends on whether
+    // a lower-case letter came before them.
+    let last = 63 - (decided | 1).leading_zeros();
+    let inside = met >> last & 1 != 0 && (P != O200K && P != TEKKEN || m.lower & valid & !below(top) == 0);
+    let step = if inside { last } else { 63 - starts.leading_zeros() };
+    Window { starts, three: b.three, met, step, inside }
+}
+
+/// -> the starts that are decided; which characters are; whether there are more of them.
+#[inline(always)]
+fn starts_of<const P: u8>(
+    m: &Masks,
+    valid: u64,
+    more: bool,
+    text: &[u8],
+    place: impl Fn(u32) -> usize,
+) -> (u64, u64, bool) {
+    match P {
+        GPT2 => gpt2(m, valid, more, false, text, place),
+        GPT2_DIGITS => gpt2(m, valid, more, true, text, place),
+        CL100K_3 => cl100k(m, valid, more, 3, false, text, place),
+        CL100K_3_TAIL => cl100k(m, valid, more, 3, true, text, place),
+        CL100K_1 => cl100k(m, valid, more, 1, false, text, place),
+        O200K => o200k(m, valid, more, 3, true, text, place),
+        _ => o200k(m, valid, more, 1, false, text, place),
+    }
 }
 
 pub const GPT2: u8 = 0;
@@ -234,12 +308,12 @@ impl Pattern {
 }
 
 /// Adds the characters beyond ASCII. -> the continuation bytes, where the characters end that are whole, and
-/// the first bytes of letters of three bytes that have another one right before them.
+/// the first bytes of letters without case of three bytes.
 #[inline(always)]
 fn slow_classes<const P: u8>(m: &mut Masks, bytes: &[u8]) -> (u64, usize, u64) {
     let mut todo = m.high;
     let (mut continuation, mut cut) = (0u64, bytes.len());
-    let mut joints = 0;
+    let mut three = 0;
     while todo != 0 {
         let i = todo.trailing_zeros() as usize;
         let first = bytes[i];
@@ -270,10 +344,10 @@ fn slow_classes<const P: u8>(m: &mut Masks, bytes: &[u8]) -> (u64, usize, u64) {
             _ => add(m, class, bit),
         }
         if n == 3 && class == u::LETTER {
-            joints |= bit;
+            three |= bit;
         }
     }
-    (continuation, cut, joints & joints << 3)
+    (continuation, cut, three)
 }
 
 /// The run of white space that reaches the end of `valid`, if it is not the text's end, and with it all
@@ -317,7 +391,7 @@ fn gpt2(
     digits: bool,
     text: &[u8],
     place: impl Fn(u32) -> usize,
-) -> (u64, bool) {
+) -> (u64, u64, bool) {
     let letters = m.upper | m.lower | m.plain;
     let white = m.space | m.newline;
     let signs = valid & !(letters | m.number | white);
@@ -328,7 +402,7 @@ fn gpt2(
     let mut starts = begins(letters) & !after_blank | signs_begin | numbers | begins(white);
     let ends_before = if digits { valid & !m.number } else { valid };
     starts |= white & !(white >> 1) & (ends_before >> 1);
-    let candidates = signs_begin & m.apostrophe & (letters >> 1);
+    let candidates = signs_begin & m.apostrophe & (m.upper | m.lower) >> 1;
     let mut todo = candidates;
     while todo != 0 {
         let i = todo.trailing_zeros();
@@ -341,7 +415,7 @@ fn gpt2(
             }
         }
     }
-    (drop_open(starts, white, candidates, valid, more), false)
+    (drop_open(starts, white, candidates, valid, more), valid, more)
 }
 
 /// Numbers in groups of `digits` from the begin of their run.
@@ -396,7 +470,7 @@ fn cl100k(
     tail: bool,
     text: &[u8],
     place: impl Fn(u32) -> usize,
-) -> (u64, bool) {
+) -> (u64, u64, bool) {
     let letters = m.upper | m.lower | m.plain;
     let signs = valid & !(letters | m.number | m.space | m.newline);
     // Newlines right behind signs belong to them.
@@ -411,7 +485,7 @@ fn cl100k(
         | letters & !(letters << 1) & !((alone | m.space) << 1)
         | groups(m.number, digits)
         | white_starts(m.space, newline, valid);
-    let candidates = alone & m.apostrophe & (letters >> 1);
+    let candidates = alone & m.apostrophe & (m.upper | m.lower) >> 1;
     let mut todo = candidates;
     while todo != 0 {
         let i = todo.trailing_zeros();
@@ -427,7 +501,7 @@ fn cl100k(
         let last = if solid == 0 { valid } else { valid & !(!0u64 >> solid.leading_zeros()) };
         starts &= !last | (white & !(white << 1));
     }
-    (drop_open(starts, m.space | m.newline, candidates, valid, more), false)
+    (drop_open(starts, m.space | m.newline, candidates, valid, more), valid, more)
 }
 
 #[inline(always)]
@@ -439,11 +513,10 @@ fn o200k(
     contractions: bool,
     text: &[u8],
     place: impl Fn(u32) -> usize,
-) -> (u64, bool) {
+) -> (u64, u64, bool) {
     // Upper behind uncased: how far a word goes depends on all of it. The window ends there.
     let doubt = m.upper & m.plain << 1 & valid;
-    let (valid, more, cut) =
-        if doubt != 0 { (below(doubt.trailing_zeros()), true, true) } else { (valid, more, false) };
+    let (valid, more) = if doubt != 0 { (below(doubt.trailing_zeros()), true) } else { (valid, more) };
     let letters = (m.upper | m.lower | m.plain) & valid;
     let (number, space) = (m.number & valid, m.space & valid);
     let all_newlines = m.newline & valid;
@@ -453,8 +526,9 @@ fn o200k(
     let (mut clear, mut set) = (0u64, 0u64);
     let mut open = 0;
     if contractions {
-        let candidates = m.apostrophe & signs & letters << 1 & letters >> 1;
-        open = m.apostrophe & signs & letters << 1;
+        // The letters of contractions have case; one that may be behind the window is open.
+        open = m.apostrophe & signs & letters << 1 & !(m.plain >> 1);
+        let candidates = open & letters >> 1;
         let (mut todo, mut end) = (candidates, 64);
         while todo != 0 {
             let i = todo.trailing_zeros();
@@ -493,12 +567,13 @@ fn o200k(
     starts |= taken << 1 & !taken & valid;
     starts &= !taken;
     starts = starts & !clear | set & valid;
-    (drop_open(starts, space | all_newlines, open, valid, more), cut)
+    (drop_open(starts, space | all_newlines, open, valid, more), valid, more)
 }
 
 #[cfg(target_arch = "x86_64")]
 pub mod x86 {
     use super::*;
+    use crate::unicode_tables::{BLOCKS, INDEX};
     use std::arch::x86_64::*;
 
     /// AVX2 and BMI: two halves of 32 bytes, a compare a class.
@@ -517,6 +592,81 @@ pub mod x86 {
         }
     }
 
+    /// The masks of 32 bytes. (Not a closure: called twice it would not be inlined, nor would what it calls.)
+    ///
+    /// # Safety
+    /// `text` is valid for reads of 32 bytes, and the CPU has AVX2.
+    #[inline(always)]
+    unsafe fn half(text: *const u8) -> Masks {
+        // SAFETY: as the caller's.
+        unsafe {
+            let v = _mm256_loadu_si256(text.cast());
+            let newline = mask(_mm256_or_si256(equal(v, b'\n'), equal(v, b'\r')));
+            let blank = mask(equal(v, b' '));
+            Masks {
+                high: mask(v),
+                upper: mask(within(v, b'A', b'Z')),
+                lower: mask(within(v, b'a', b'z')),
+                plain: 0,
+                number: mask(within(v, b'0', b'9')),
+                space: mask(within(v, 9, 13)) & !newline | blank,
+                newline,
+                blank,
+                apostrophe: mask(equal(v, b'\'')),
+                slash: mask(equal(v, b'/')),
+                hard: 0,
+            }
+        }
+    }
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn mask(x: __m256i) -> u64 {
+        // SAFETY: as the caller's.
+        unsafe { _mm256_movemask_epi8(x) as u32 as u64 }
+    }
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn equal(v: __m256i, b: u8) -> __m256i {
+        // SAFETY: as the caller's.
+        unsafe { _mm256_cmpeq_epi8(v, _mm256_set1_epi8(b as i8)) }
+    }
+    /// Signed compares: for ASCII bounds bytes >= 0x80 are below, for bounds beyond it ASCII is above.
+    ///
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn within(v: __m256i, lo: u8, hi: u8) -> __m256i {
+        // SAFETY: as the caller's.
+        unsafe {
+            _mm256_and_si256(
+                _mm256_cmpgt_epi8(v, _mm256_set1_epi8((lo as i8).wrapping_sub(1))),
+                _mm256_cmpgt_epi8(_mm256_set1_epi8(hi as i8 + 1), v),
+            )
+        }
+    }
+    /// Classes: upper, lower, letter, mark, number, space, other.
+    ///
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn half_classes(classes: *const u8) -> [u64; 7] {
+        // SAFETY: as the caller's.
+        unsafe {
+            let v = _mm256_loadu_si256(classes.cast());
+            [
+                mask(equal(v, u::UPPER)),
+                mask(equal(v, u::LOWER)),
+                mask(equal(v, u::LETTER)),
+                mask(equal(v, u::MARK)),
+                mask(equal(v, u::NUMBER)),
+                mask(equal(v, u::SPACE)),
+                mask(equal(v, u::OTHER)),
+            ]
+        }
+    }
+
     impl Level for Avx2 {
         #[inline(always)]
         unsafe fn ascii(self, text: *const u8, len: usize) -> Masks {
@@ -529,35 +679,7 @@ pub mod x86 {
                 text
             };
             // SAFETY: 64 bytes are readable at `text` now; the CPU has AVX2.
-            let half = |at: usize| unsafe {
-                let v = _mm256_loadu_si256(text.add(at).cast());
-                let mask = |x: __m256i| _mm256_movemask_epi8(x) as u32 as u64;
-                let eq = |b: u8| _mm256_cmpeq_epi8(v, _mm256_set1_epi8(b as i8));
-                // Signed compares: bytes >= 0x80 are below every bound.
-                let within = |lo: u8, hi: u8| {
-                    _mm256_and_si256(
-                        _mm256_cmpgt_epi8(v, _mm256_set1_epi8(lo as i8 - 1)),
-                        _mm256_cmpgt_epi8(_mm256_set1_epi8(hi as i8 + 1), v),
-                    )
-                };
-                let newline = _mm256_or_si256(eq(b'\n'), eq(b'\r'));
-                let blank = mask(eq(b' '));
-                let newline = mask(newline);
-                Masks {
-                    high: mask(v),
-                    upper: mask(within(b'A', b'Z')),
-                    lower: mask(within(b'a', b'z')),
-                    plain: 0,
-                    number: mask(within(b'0', b'9')),
-                    space: mask(within(9, 13)) & !newline | blank,
-                    newline,
-                    blank,
-                    apostrophe: mask(eq(b'\'')),
-                    slash: mask(eq(b'/')),
-                    hard: 0,
-                }
-            };
-            let (a, b) = (half(0), half(32));
+            let (a, b) = unsafe { (half(text), half(text.add(32))) };
             Masks {
                 high: a.high | b.high << 32,
                 upper: a.upper | b.upper << 32,
@@ -581,6 +703,81 @@ pub mod x86 {
         unsafe fn deposit(self, bits: u64, mask: u64) -> u64 {
             // SAFETY: the CPU has BMI2.
             unsafe { _pdep_u64(bits, mask) }
+        }
+        #[inline(always)]
+        unsafe fn beyond<const P: u8>(self, text: *const u8, len: usize, ascii: Masks) -> Beyond {
+            // SAFETY: reads of `text` are at the bytes of whole characters, of which each block of the tables is one; the
+            // CPU has the instructions.
+            unsafe {
+                // A class a byte; those without a character beyond ASCII have one that is not asked for.
+                let mut classes = [u::END; 64];
+                let mut copy = [0u8; 64];
+                let vectors = if len < 64 {
+                    std::ptr::copy_nonoverlapping(text, copy.as_mut_ptr(), len);
+                    copy.as_ptr()
+                } else {
+                    text
+                };
+                let (v, w) = (_mm256_loadu_si256(vectors.cast()), _mm256_loadu_si256(vectors.add(32).cast()));
+                let first2 = mask(within(v, 0xc0, 0xdf)) | mask(within(w, 0xc0, 0xdf)) << 32;
+                let first3 = mask(within(v, 0xe0, 0xef)) | mask(within(w, 0xe0, 0xef)) << 32;
+                let first4 = mask(within(v, 0xf0, 0xf7)) | mask(within(w, 0xf0, 0xf7)) << 32;
+                let end = len as u32;
+                let whole = below(end);
+                let over = first2 & !below(end - 1)
+                    | first3 & !below(end.saturating_sub(2))
+                    | first4 & !below(end.saturating_sub(3));
+                let lead = whole & !(ascii.high & !(first2 | first3 | first4)) & !over;
+                // U+5000 to U+9FFF, U+B000 to U+CFFF: letters without case, all of them (tested).
+                let uniform = (mask(within(v, 0xe5, 0xe9)) | mask(within(w, 0xe5, 0xe9)) << 32)
+                    | (mask(within(v, 0xeb, 0xec)) | mask(within(w, 0xeb, 0xec)) << 32);
+                let uniform = uniform & lead;
+                let class = |block: u32, last: u8| {
+                    let row = *INDEX.get_unchecked(block as usize) as usize;
+                    BLOCKS.get_unchecked(row)[(last & 63) as usize] & 15
+                };
+                let mut todo = first2 & lead;
+                while todo != 0 {
+                    let i = todo.trailing_zeros() as usize & 63;
+                    todo &= todo - 1;
+                    classes[i] = class(*text.add(i) as u32 & 31, *text.add(i + 1));
+                }
+                let mut todo = first3 & lead & !uniform;
+                while todo != 0 {
+                    let i = todo.trailing_zeros() as usize & 63;
+                    todo &= todo - 1;
+                    let block = (*text.add(i) as u32 & 15) << 6 | *text.add(i + 1) as u32 & 63;
+                    classes[i] = class(block, *text.add(i + 2));
+                }
+                let mut todo = first4 & lead;
+                while todo != 0 {
+                    let i = todo.trailing_zeros() as usize & 63;
+                    todo &= todo - 1;
+                    let four = std::slice::from_raw_parts(text.add(i), 4);
+                    classes[i] = u::class(decode(four, 0).0);
+                }
+                let (a, b) = (half_classes(classes.as_ptr()), half_classes(classes.as_ptr().add(32)));
+                let letters = a[2] | b[2] << 32 | uniform;
+                let hard = match P {
+                    O200K | TEKKEN => a[3] | b[3] << 32,
+                    GPT2_DIGITS => a[4] | a[6] | (b[4] | b[6]) << 32,
+                    _ => 0,
+                };
+                let masks = Masks {
+                    high: ascii.high,
+                    upper: _pext_u64(ascii.upper | a[0] | b[0] << 32, lead),
+                    lower: _pext_u64(ascii.lower | a[1] | b[1] << 32, lead),
+                    plain: _pext_u64(letters, lead),
+                    number: _pext_u64(ascii.number | a[4] | b[4] << 32, lead),
+                    space: _pext_u64(ascii.space | a[5] | b[5] << 32, lead),
+                    newline: _pext_u64(ascii.newline, lead),
+                    blank: _pext_u64(ascii.blank, lead),
+                    apostrophe: _pext_u64(ascii.apostrophe, lead),
+                    slash: _pext_u64(ascii.slash, lead),
+                    hard: _pext_u64(hard, lead),
+                };
+                Beyond { masks, lead, three: letters & first3 }
+            }
         }
         #[inline(always)]
         unsafe fn positions(self, bits: u64, base: u32, out: *mut u32) {
@@ -627,6 +824,18 @@ pub mod x86 {
             };
             i += 1;
         }
+        t
+    };
+    /// A bit a class beyond ASCII: upper, lower, number, space, plain, mark, other.
+    static FLAGS_BEYOND: [u8; 16] = {
+        let mut t = [0; 16];
+        t[u::UPPER as usize] = 1;
+        t[u::LOWER as usize] = 2;
+        t[u::NUMBER as usize] = 4;
+        t[u::SPACE as usize] = 8;
+        t[u::LETTER as usize] = 16;
+        t[u::MARK as usize] = 32;
+        t[u::OTHER as usize] = 64;
         t
     };
     static COUNT: [u8; 64] = {
@@ -676,6 +885,135 @@ pub mod x86 {
             // SAFETY: the CPU has BMI2.
             unsafe { _pdep_u64(bits, mask) }
         }
+        /// Classes of all characters of a page (256 code points) at once: most windows have few different ones.
+        #[inline(always)]
+        unsafe fn beyond<const P: u8>(self, text: *const u8, len: usize, ascii: Masks) -> Beyond {
+            // SAFETY: the masks keep the loads within len bytes; pages are below 256; the CPU has the instructions.
+            unsafe {
+                let whole = below(len as u32);
+                let set = |b: u8| _mm512_set1_epi8(b as i8);
+                let v = _mm512_maskz_loadu_epi8(whole, text.cast());
+                let next = _mm512_maskz_loadu_epi8(whole >> 1, text.wrapping_add(1).cast());
+                let third = _mm512_maskz_loadu_epi8(whole >> 2, text.wrapping_add(2).cast());
+                let first = _mm512_cmpge_epu8_mask(v, set(0xc0));
+                let first34 = _mm512_cmpge_epu8_mask(v, set(0xe0));
+                let first4 = _mm512_cmpge_epu8_mask(v, set(0xf0));
+                // The character that reaches over the end.
+                let end = len as u32;
+                let over = first & !below(end - 1)
+                    | first34 & !below(end.saturating_sub(2))
+                    | first4 & !below(end.saturating_sub(3));
+                let lead = whole & !(ascii.high & !first) & !over;
+                let first4 = first4 & lead;
+                let first3 = first34 & lead & !first4;
+                let first23 = first & lead & !first4;
+                // code >> 8 and code & 255.
+                let page3 = _mm512_ternarylogic_epi32::<0xe4>(
+                    _mm512_slli_epi16::<4>(v),
+                    _mm512_srli_epi16::<2>(next),
+                    set(0xf0),
+                );
+                let page2 = _mm512_and_si512(_mm512_srli_epi16::<2>(v), set(7));
+                let page = _mm512_mask_blend_epi8(first3, page2, page3);
+                let low = _mm512_ternarylogic_epi32::<0xe4>(
+                    _mm512_slli_epi16::<6>(_mm512_mask_blend_epi8(first3, v, next)),
+                    _mm512_mask_blend_epi8(first3, next, third),
+                    set(0xc0),
+                );
+                // Letters without case, all of them (tested): U+4E00 to U+9FFF, U+AC00 to U+D6FF.
+                let uniform =
+                    _mm512_mask_cmple_epu8_mask(first3, _mm512_sub_epi8(page, set(0x4e)), set(0x9f - 0x4e))
+                        | _mm512_mask_cmple_epu8_mask(
+                            first3,
+                            _mm512_sub_epi8(page, set(0xac)),
+                            set(0xd6 - 0xac),
+                        );
+                let mut classes = _mm512_maskz_mov_epi8(uniform, set(u::LETTER));
+                let mut todo = first23 & !uniform;
+                let bit7 = _mm512_movepi8_mask(low);
+                let bit6 = _mm512_test_epi8_mask(low, set(0x40));
+                while todo != 0 {
+                    let i = todo.trailing_zeros() as usize;
+                    let (a, b) = (*text.add(i) as usize, *text.add(i + 1) as usize);
+                    let p = if a < 0xe0 { a >> 2 & 7 } else { (a & 15) << 4 | b >> 2 & 15 };
+                    let here = _mm512_mask_cmpeq_epi8_mask(todo, page, set(p as u8));
+                    todo &= !here;
+                    let row = |i: usize| {
+                        let block = *INDEX.get_unchecked(p * 4 + i) as usize;
+                        _mm512_loadu_si512(BLOCKS.get_unchecked(block).as_ptr().cast())
+                    };
+                    classes = _mm512_mask_permutexvar_epi8(classes, here & !bit7 & !bit6, low, row(0));
+                    classes = _mm512_mask_permutexvar_epi8(classes, here & !bit7 & bit6, low, row(1));
+                    classes = _mm512_mask_permutexvar_epi8(classes, here & bit7 & !bit6, low, row(2));
+                    classes = _mm512_mask_permutexvar_epi8(classes, here & bit7 & bit6, low, row(3));
+                }
+                let mut todo = first4;
+                while todo != 0 {
+                    let i = todo.trailing_zeros() as usize;
+                    let c = u::class(decode(std::slice::from_raw_parts(text.add(i), 4), 0).0);
+                    classes = _mm512_mask_mov_epi8(classes, todo & todo.wrapping_neg(), set(c));
+                    todo &= todo - 1;
+                }
+                let beyond = _mm512_broadcast_i32x4(_mm_loadu_si128(FLAGS_BEYOND.as_ptr().cast()));
+                let beyond = _mm512_shuffle_epi8(beyond, _mm512_and_si512(classes, set(15)));
+                let lo = _mm512_loadu_si512(FLAGS.as_ptr().cast());
+                let hi = _mm512_loadu_si512(FLAGS.as_ptr().add(64).cast());
+                let flags = _mm512_mask_mov_epi8(_mm512_permutex2var_epi8(lo, v, hi), ascii.high, beyond);
+                let three = _mm512_mask_test_epi8_mask(first3, flags, set(16));
+                // From here on a bit a character.
+                let flags = _mm512_maskz_compress_epi8(lead, flags);
+                let of = |bit: u8| _mm512_test_epi8_mask(flags, set(bit));
+                let high = _pext_u64(ascii.high, lead);
+                let (f4, f16, f32, f64) = (of(4), of(16), of(32), of(64));
+                let masks = Masks {
+                    high: ascii.high,
+                    upper: of(1),
+                    lower: of(2),
+                    plain: f16 & high,
+                    number: f4,
+                    space: of(8),
+                    newline: f16 & !high,
+                    blank: f32 & !high,
+                    apostrophe: f64 & !high,
+                    slash: of(128),
+                    hard: match P {
+                        O200K | TEKKEN => f32 & high,
+                        GPT2_DIGITS => (f4 | f64) & high,
+                        _ => 0,
+                    },
+                };
+                Beyond { masks, lead, three }
+            }
+        }
+        #[inline(always)]
+        unsafe fn cuts(self, text: *const u8, len: usize, three: u64, met: u64, joints: &Joints) -> u64 {
+            // SAFETY: as in `beyond`; the filter's words are read within it.
+            unsafe {
+                let v = _mm512_maskz_loadu_epi8(below(len as u32), text.cast());
+                let at = _mm512_maskz_compress_epi8(three, _mm512_loadu_si512(COUNT.as_ptr().cast()));
+                let n = three.count_ones();
+                // The code points of 16 of the letters, at most 21.
+                let codes = |at: __m128i| {
+                    let at = _mm512_mullo_epi16(_mm512_cvtepu8_epi32(at), _mm512_set1_epi32(0x0101));
+                    let at = _mm512_or_si512(at, _mm512_slli_epi32::<16>(at));
+                    let bytes =
+                        _mm512_permutexvar_epi8(_mm512_add_epi32(at, _mm512_set1_epi32(0x0002_0100)), v);
+                    let bytes = _mm512_and_si512(bytes, _mm512_set1_epi32(0x003f_3f0f));
+                    let pairs = _mm512_maddubs_epi16(bytes, _mm512_set1_epi32(0x0001_0140));
+                    _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x0001_0040))
+                };
+                let a = codes(_mm512_castsi512_si128(at));
+                let b = codes(_mm512_extracti32x4_epi32::<1>(at));
+                let mut spanned =
+                    joints.spanned_16(a, _mm512_alignr_epi32::<1>(b, a), below(n.saturating_sub(1)) as u16)
+                        as u64;
+                if n > 17 {
+                    let right = _mm512_alignr_epi32::<1>(b, b);
+                    spanned |= (joints.spanned_16(b, right, below(n - 17) as u16) as u64) << 16;
+                }
+                met & !_pdep_u64(spanned << 1, three)
+            }
+        }
         #[inline(always)]
         unsafe fn positions(self, bits: u64, base: u32, out: *mut u32) {
             // SAFETY: the caller's 64 values; the CPU has the instructions.
@@ -693,6 +1031,183 @@ pub mod x86 {
                     put(_mm512_extracti32x4_epi32::<3>(at), 48);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Simd;
+    use crate::pretoken::Pattern;
+
+    /// A seed of its own for each run, printed with the failure.
+    fn seed() -> u64 {
+        std::env::var("QUERN_SEED").ok().map(|s| s.parse().unwrap()).unwrap_or_else(|| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            now.as_nanos() as u64 | 1
+        })
+    }
+    struct Random(u64);
+    impl Random {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
+        }
+        fn one<T: Copy>(&mut self, of: &[T]) -> T {
+            of[self.below(of.len())]
+        }
+    }
+
+    const PATTERNS: [Pattern; 7] = [
+        Pattern::Gpt2 { digits: false },
+        Pattern::Gpt2 { digits: true },
+        Pattern::Cl100k { digits: 3, tail: false },
+        Pattern::Cl100k { digits: 3, tail: true },
+        Pattern::Cl100k { digits: 1, tail: false },
+        Pattern::O200k { digits: 3, contractions: true },
+        Pattern::O200k { digits: 1, contractions: false },
+    ];
+
+    #[inline(always)]
+    unsafe fn starts<L: Level, const P: u8>(level: L, text: &[u8], pattern: Pattern) -> Vec<usize> {
+        let (mut at, mut all, mut inside) = (0, Vec::new(), false);
+        while at < text.len() {
+            // SAFETY: at is below the end; the caller vouches for the CPU.
+            let w = unsafe { window::<L, P>(level, text, at) };
+            assert!(w.starts & 1 != 0 && at + w.step as usize <= text.len(), "{:?}", w.step);
+            if w.step == 0 {
+                if !inside {
+                    all.push(at);
+                }
+                at = pattern.end(text, at);
+                inside = false;
+                continue;
+            }
+            let bits = w.starts & below(w.step) & !(inside as u64);
+            all.extend((0..64).filter(|i| bits >> i & 1 != 0).map(|i| at + i));
+            at += w.step as usize;
+            inside = w.inside;
+        }
+        assert!(!inside);
+        all
+    }
+    /// SAFETY of the calls below: a level is there only if the CPU has its instructions.
+    unsafe fn by_pattern<L: Level>(level: L, text: &[u8], pattern: Pattern) -> Vec<usize> {
+        // SAFETY: the caller vouches for the CPU.
+        unsafe {
+            match pattern.windows().unwrap() {
+                GPT2 => starts::<L, GPT2>(level, text, pattern),
+                GPT2_DIGITS => starts::<L, GPT2_DIGITS>(level, text, pattern),
+                CL100K_3 => starts::<L, CL100K_3>(level, text, pattern),
+                CL100K_3_TAIL => starts::<L, CL100K_3_TAIL>(level, text, pattern),
+                CL100K_1 => starts::<L, CL100K_1>(level, text, pattern),
+                O200K => starts::<L, O200K>(level, text, pattern),
+                TEKKEN => starts::<L, TEKKEN>(level, text, pattern),
+                p => panic!("pattern {p}"),
+            }
+        }
+    }
+
+    /// Every level and pattern. The text is copied to the end of its memory: reads behind it are a tool's to find.
+    fn check(text: &str, context: &dyn Fn() -> String) {
+        let text = text.as_bytes().to_vec().into_boxed_slice();
+        for pattern in PATTERNS {
+            let (mut at, mut plain) = (0, Vec::new());
+            while at < text.len() {
+                plain.push(at);
+                at = pattern.end(&text, at);
+            }
+            for simd in Simd::all() {
+                // SAFETY: the constructors look at the CPU.
+                let windows = unsafe {
+                    match simd {
+                        Simd::Portable => by_pattern(Portable, &text, pattern),
+                        #[cfg(target_arch = "x86_64")]
+                        Simd::Avx2 => by_pattern(x86::Avx2::new().unwrap(), &text, pattern),
+                        #[cfg(target_arch = "x86_64")]
+                        Simd::Avx512 => by_pattern(x86::Avx512::new().unwrap(), &text, pattern),
+                    }
+                };
+                assert!(
+                    windows == plain,
+                    "{pattern:?} {simd:?}: {windows:?}, plain {plain:?} of {:?} ({})",
+                    std::str::from_utf8(&text).unwrap(),
+                    context()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn windows_equal_the_plain_way() {
+        let seed = seed();
+        let mut r = Random(seed);
+        // Characters of every class and length; the letters of contractions; blocks with all kinds of classes.
+        let common: Vec<char> = "aAzZ09 \t\n\r'’/.-sStTdDmMrReElLvVſßÉéñΩωЖж中文字符、。，ひらカー한국어กำहि\u{301}\u{3000}\u{a0}\u{2028}ǅʰªⅧ²½😀𝐀𠀀\u{200d}\u{fe0f}\u{e000}ＡａꙀ１"
+            .chars()
+            .collect();
+        let runs: [&[char]; 12] = [
+            &['中', '文', '国'],
+            &['ひ', 'カ', '中'],
+            &['한', '국'],
+            &['中', '文', '字', 'A'],
+            &['中', '字', 'a', 'B'],
+            &['中', '、', '\'', 's'],
+            &['Ж', 'ж', ' '],
+            &['e', 'é', ' ', '\''],
+            &['ह', 'ि', 'न', '्', ' '],
+            &['ก', 'ำ', 'ั'],
+            &[' ', '\u{3000}', '\n'],
+            &['1', '１', '²', '中'],
+        ];
+        for round in 0..10_000 {
+            let mut text = String::new();
+            let most = r.one(&[1, 5, 20, 70, 200, 400]);
+            let pages: Vec<u32> = (0..4).map(|_| r.below(0x32000 / 256) as u32 * 256).collect();
+            while text.chars().count() < most {
+                match r.below(8) {
+                    0..3 => {
+                        let run = r.one(&runs);
+                        let most = r.one(&[4, 30, 60]);
+                        for _ in 0..1 + r.below(most) {
+                            text.push(r.one(run));
+                        }
+                    }
+                    3 => {
+                        let page = r.one(&pages);
+                        for _ in 0..1 + r.below(20) {
+                            text.extend(char::from_u32(page + r.below(256) as u32));
+                        }
+                    }
+                    4 => text.extend(std::iter::repeat_n(r.one(&common), 1 + r.below(70))),
+                    5 => text.extend(char::from_u32(r.below(0x32000) as u32)),
+                    _ => text.push(r.one(&common)),
+                }
+            }
+            check(&text, &|| format!("round {round}, QUERN_SEED={seed}"));
+        }
+    }
+
+    /// Each code point alone, and in words, numbers, signs and white space, at some offset of a window.
+    #[test]
+    fn windows_know_every_code_point() {
+        let seed = seed();
+        let mut r = Random(seed);
+        for c in
+            (0x80..0x32000u32).chain(0xe0000..0xe0200).chain(0x10fff0..0x110000).filter_map(char::from_u32)
+        {
+            let before = "Aa1. ".repeat(13);
+            let before = &before[..r.below(64)];
+            let (a, b) = (
+                r.one(&["", "a", "A", "1", " ", "!", "中", "\n", "'"]),
+                r.one(&["", "a", "A", "1", " ", "!", "中", "\n", "'s"]),
+            );
+            check(&format!("{before}{a}{c}{b} {c}{c}a{c}"), &|| {
+                format!("U+{:04X}, QUERN_SEED={seed}", c as u32)
+            });
         }
     }
 }
