@@ -121,7 +121,7 @@ fn fast_equals_naive_equals_the_judge() {
         let begin = std::time::Instant::now();
         let mut compared = 0;
         // Vocabularies of many kinds: in the order of their merges or not, reachable or not.
-        let n = all.unwrap_or(1600);
+        let n = all.unwrap_or(1000);
         let vocabularies = (n / 20_000).clamp(4, 40);
         for round in 0..vocabularies {
             let json = small(&mut r, normalizer, &pre, round % 2 == 0, round % 4 > 1);
@@ -244,7 +244,7 @@ fn rank_files_as_tiktoken_reads_them() {
             let ranks = vocabulary
                 .map(|(t, id)| (t.chars().map(|c| byte[&c]).collect(), id.as_u64().unwrap() as u32));
             let mut case = rank_case(name, &ranks.collect(), pattern, plain);
-            case.compare_generated(&mut r, documents().unwrap_or(1000));
+            case.compare_generated(&mut r, documents().unwrap_or(600));
         }
     }
 }
@@ -417,7 +417,7 @@ fn caches_and_threads_change_nothing() {
 #[test]
 fn long_documents() {
     let mut r = Random(seed());
-    let long = if documents().is_some() { 10_000_000 } else { 60_000 };
+    let long = if documents().is_some() { 10_000_000 } else { 40_000 };
     let code = "for(var a=0;a<b.length;a++){if(c[a]!==null&&d.e(f)){g+=h[a]||\"\";}}";
     for (name, normalizer, pre) in families() {
         let ignore_merges = r.below(2) == 0;
@@ -448,7 +448,7 @@ fn long_documents() {
             &han,
         ];
         for unit in units {
-            let text = unit.repeat((6000 / unit.len()).max(1));
+            let text = unit.repeat((4000 / unit.len()).max(1));
             case.compare(&text);
             let t = case.engines.last().unwrap();
             let text = unit.repeat(long / unit.len());

@@ -117,6 +117,26 @@ fn describes() {
 }
 
 #[test]
+fn packed_arguments_are_those_of_encode() {
+    let handle = load();
+    let text = b"a b ab";
+    let mut ids = [9_u32; 4];
+    let mut arguments = [handle, at(text), 6, 0, at_mut(&mut ids), 4];
+    let packed = |arguments: &[i64; 6]| abi!(quern_encode_packed(at(arguments)));
+    assert_eq!(packed(&arguments), 3);
+    assert_eq!(abi!(quern_encode(handle, at(text), 6, 0, at_mut(&mut ids), 4)), 3);
+    assert_eq!(ids[..3], [1, 2, 3]);
+    arguments[5] = 0;
+    assert_eq!(packed(&arguments), 3, "without room it counts");
+    arguments[2] = -1;
+    assert_eq!(packed(&arguments), INVALID_ARGUMENT);
+    assert_eq!(abi!(quern_encode_packed(0)), INVALID_ARGUMENT);
+    assert_eq!(abi!(quern_encode_packed(at(&arguments) + 1)), INVALID_ARGUMENT);
+    assert_eq!(quern_release(handle), 0);
+    assert_eq!(packed(&[handle, at(text), 6, 0, 0, 0]), CLOSED);
+}
+
+#[test]
 fn encodes() {
     let handle = load();
     assert_eq!(ids(handle, b"a b ab \xC3\xA9", 0), Ok(vec![1, 2, 3, 4]));

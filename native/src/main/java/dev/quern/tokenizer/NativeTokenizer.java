@@ -190,7 +190,7 @@ public final class NativeTokenizer implements AutoCloseable {
       Object base, long offset, int length, EncodeOptions options, boolean withSpans) {
     long flags = options.flags();
     IdBuffer buffer = IdBuffer.current();
-    long begun = System.nanoTime();
+    long begun = buffer.statistics().begin(length);
     try {
       long text = input(buffer, base, offset, length);
       // English has about 4.5 bytes an id; half as many as bytes nearly always suffice.
@@ -203,9 +203,10 @@ public final class NativeTokenizer implements AutoCloseable {
                 withSpans
                     ? QuernLibrary.quern_encode_offsets(
                         handle, text, length, flags, ids, buffer.spans().address(), capacity)
-                    : QuernLibrary.quern_encode(handle, text, length, flags, ids, capacity));
+                    : QuernLibrary.quern_encode_packed(
+                        buffer.arguments(handle, text, length, flags, ids, capacity)));
         if (needed <= capacity) {
-          buffer.statistics().add(1, length, needed, System.nanoTime() - begun);
+          buffer.statistics().add(1, length, needed, begun);
           return buffer.filled(needed, withSpans);
         }
       }
@@ -226,7 +227,7 @@ public final class NativeTokenizer implements AutoCloseable {
       bytes += document.length;
     }
     IdBuffer buffer = IdBuffer.current();
-    long begun = System.nanoTime();
+    long begun = buffer.statistics().begin(Long.MAX_VALUE);
     try {
       // The offsets first (they must be aligned), then room for the answer's, then the text.
       long offsetBytes = (count + 1L) * Long.BYTES;
@@ -279,7 +280,7 @@ public final class NativeTokenizer implements AutoCloseable {
               ids,
               OffHeap.INT_ARRAY,
               (long) ids.length * Integer.BYTES);
-          buffer.statistics().add(count, bytes, needed, System.nanoTime() - begun);
+          buffer.statistics().add(count, bytes, needed, begun);
           return new TokenBatch(ids, ends);
         }
       }
@@ -292,11 +293,13 @@ public final class NativeTokenizer implements AutoCloseable {
   public long tokenCount(Object base, long offset, int length, EncodeOptions options) {
     long flags = options.flags();
     IdBuffer buffer = IdBuffer.current();
-    long begun = System.nanoTime();
+    long begun = buffer.statistics().begin(length);
     try {
       long text = input(buffer, base, offset, length);
-      long count = checked(QuernLibrary.quern_count(handle, text, length, flags));
-      buffer.statistics().add(1, length, count, System.nanoTime() - begun);
+      // Without room for ids it counts.
+      long arguments = buffer.arguments(handle, text, length, flags, 0, 0);
+      long count = checked(QuernLibrary.quern_encode_packed(arguments));
+      buffer.statistics().add(1, length, count, begun);
       return count;
     } finally {
       done(buffer);

@@ -41,6 +41,8 @@ public final class QuernLibrary {
   static native long quern_encode(
       long handle, long text, long textLength, long flags, long ids, long capacity);
 
+  static native long quern_encode_packed(long arguments);
+
   static native long quern_encode_batch(
       long handle,
       long text,

@@ -9,10 +9,17 @@ import java.util.function.Supplier;
 /**
  * What all tokenizers of this JVM (of this class loader) have done since it started. Only calls
  * that succeeded count; decoding does not, nor does what is {@link #uncounted}.
+ *
+ * <p>Documents, bytes and tokens are exact. The time is taken of batches, of documents of 1 KiB and
+ * more, and of a thread's first 16 shorter ones; of the rest, of one in 16, which stands for all of
+ * them: reading the clock twice takes longer than a short document.
  */
 public final class TokenizerStatistics {
   private static final Set<Cell> CELLS = new HashSet<>();
   private static final Cell ENDED = new Cell();
+
+  private static final long TIMED_BYTES = 1024;
+  private static final long TIMED_EACH = 16;
 
   private TokenizerStatistics() {}
 
@@ -20,7 +27,8 @@ public final class TokenizerStatistics {
    * @param documents documents encoded or counted
    * @param bytes their UTF-8 text, in bytes
    * @param tokens token ids made or counted
-   * @param nanoseconds inside the tokenizer, copies to and from it included, added up over threads
+   * @param nanoseconds inside the tokenizer, copies to and from it included, added up over threads;
+   *     of short documents an estimate
    */
   public record Snapshot(long documents, long bytes, long tokens, long nanoseconds) {
     /** What was done between an earlier snapshot and this one. */
@@ -34,8 +42,8 @@ public final class TokenizerStatistics {
   }
 
   /**
-   * The figures now. Each is exact for the calls that have returned; the four may stem from
-   * slightly different moments while others run.
+   * The figures now, of the calls that have returned; the four may stem from slightly different
+   * moments while others run.
    */
   public static Snapshot snapshot() {
     synchronized (CELLS) {
@@ -101,6 +109,11 @@ public final class TokenizerStatistics {
     /** Of this thread only, as all that is not read by {@link #addAll}. */
     private boolean uncounted;
 
+    private long shortCalls;
+
+    /** How many calls the time of the running one stands for; 0 if it is not taken. */
+    private long weight;
+
     private static VarHandle field(String name) {
       try {
         return MethodHandles.lookup().findVarHandle(Cell.class, name, long.class);
@@ -109,10 +122,22 @@ public final class TokenizerStatistics {
       }
     }
 
-    void add(long moreDocuments, long moreBytes, long moreTokens, long moreNanoseconds) {
+    /** The time, for {@link #add}, if it is taken of this call. */
+    long begin(long callBytes) {
+      if (callBytes >= TIMED_BYTES) {
+        weight = 1;
+      } else {
+        long call = shortCalls++;
+        weight = call < TIMED_EACH ? 1 : call % TIMED_EACH == 0 ? TIMED_EACH : 0;
+      }
+      return weight == 0 ? 0 : System.nanoTime();
+    }
+
+    void add(long moreDocuments, long moreBytes, long moreTokens, long begun) {
       if (uncounted) {
         return;
       }
+      long moreNanoseconds = weight == 0 ? 0 : weight * (System.nanoTime() - begun);
       DOCUMENTS.setOpaque(this, documents + moreDocuments);
       BYTES.setOpaque(this, bytes + moreBytes);
       TOKENS.setOpaque(this, tokens + moreTokens);

@@ -310,7 +310,7 @@ class FunctionsTest {
                     + " (SELECT string(id) AS text FROM range(3))")
             .get(0)
             .getString(0);
-    assertThat(plan).contains("cl100k_base " + hash.substring(0, 12) + " reference");
+    assertThat(plan).contains("cl100k_base " + hash.substring(0, 12) + " fast");
   }
 
   @Test
