@@ -23,8 +23,6 @@ pub const WIDE_IDS: usize = 23;
 /// The number of ids stands in the first one's top bits.
 pub const COUNT_SHIFT: u32 = 28;
 pub const ID: u32 = (1 << COUNT_SHIFT) - 1;
-/// All of an entry's ids without the count (little endian: ids are stored as they lie in a number).
-const IDS: u128 = !(0xf << COUNT_SHIFT);
 
 /// A batch of pre-tokens on its way to ids.
 #[repr(C, align(64))]
@@ -48,8 +46,8 @@ pub struct FrontLine([FrontEntry; 2]);
 #[derive(Clone, Copy)]
 pub struct FrontEntry {
     key: u128,
-    /// Four ids of 32 bits, the first one lowest. None: they are in the wide cache.
-    ids: u128,
+    /// The first one's top bits are their number. None: they are in the wide cache.
+    ids: [u32; FRONT_IDS],
 }
 
 /// What `Front::late` knows.
@@ -117,8 +115,8 @@ impl Front {
             self.put(key, line, entry.ids);
         }
         // SAFETY: as the caller's.
-        unsafe { to.cast::<u128>().write_unaligned(entry.ids & IDS) };
-        match entry.ids as u32 >> COUNT_SHIFT {
+        unsafe { to.cast::<[u32; FRONT_IDS]>().write_unaligned(without_count(entry.ids)) };
+        match entry.ids[0] >> COUNT_SHIFT {
             0 => Late::Wide,
             n => Late::Ids(n as usize),
         }
@@ -126,16 +124,18 @@ impl Front {
     /// An entry that says: look in the wide cache.
     #[inline(always)]
     pub fn insert_wide(&mut self, key: u128, line: u32) {
-        self.put(key, line, 0);
+        self.put(key, line, [0; FRONT_IDS]);
     }
     /// A new entry of at most FRONT_IDS ids; `line` is the key's of a batch.
     #[inline(always)]
     pub fn insert(&mut self, key: u128, line: u32, ids: &[u32]) {
-        let all = ids.iter().rev().fold(0, |all, id| all << 32 | *id as u128);
-        self.put(key, line, all | (ids.len() as u128) << COUNT_SHIFT);
+        let mut all = [0; FRONT_IDS];
+        all[..ids.len()].copy_from_slice(ids);
+        all[0] |= (ids.len() as u32) << COUNT_SHIFT;
+        self.put(key, line, all);
     }
     #[inline(always)]
-    fn put(&mut self, key: u128, line: u32, ids: u128) {
+    fn put(&mut self, key: u128, line: u32, ids: [u32; FRONT_IDS]) {
         // SAFETY: lines of the table, which only this thread has; one reference at a time.
         unsafe {
             let first = &mut *self.line(line);
@@ -143,7 +143,7 @@ impl Front {
             first.0[1] = first.0[0];
             first.0[0] = FrontEntry { key, ids };
             // One id: the vocabulary knows it.
-            if old.ids as u32 >> COUNT_SHIFT != 1 && old.key != 0 && old.key != key {
+            if old.ids[0] >> COUNT_SHIFT != 1 && old.key != 0 && old.key != key {
                 let second = self.second(hash_key(old.key));
                 if second != line {
                     // Without a look at what is there: it would have to be waited for.
@@ -152,6 +152,11 @@ impl Front {
             }
         }
     }
+}
+
+#[inline(always)]
+fn without_count([first, b, c, d]: [u32; FRONT_IDS]) -> [u32; FRONT_IDS] {
+    [first & ID, b, c, d]
 }
 
 /// A slot: the key, the ids. An entry of more than SLOT_IDS ids has its whole bucket: then the second slot's key is
@@ -206,7 +211,7 @@ impl Wide {
     /// Copies an entry's ids to `to`. -> how many, 0: not here.
     ///
     /// # Safety
-    /// `to` is valid for writes of WIDE_IDS + 1 values.
+    /// `to` is valid for writes of WIDE_IDS values.
     #[inline(always)]
     pub unsafe fn find(&self, key: &[u128; 2], hash: u64, to: *mut u32) -> usize {
         // SAFETY: a bucket of the table, which only this thread has.
@@ -225,14 +230,11 @@ impl Wide {
         if n == 15 {
             n = slot.ids[1] >> COUNT_SHIFT | slot.ids[2] >> COUNT_SHIFT << 4;
             let more = &bucket.0[1];
-            // SAFETY: as the caller's: 8 + 4 + 11 values and one that counts for nothing.
+            let words = |key: u128| [0, 32, 64, 96].map(|shift| (key >> shift) as u32);
+            let ([a, b, c, d], [_, e, f, g]) = (words(more.key[0]), words(more.key[1]));
+            // SAFETY: as the caller's: 8 + 7 + 8 values.
             unsafe {
-                to.add(8).cast::<u128>().write_unaligned(more.key[0]);
-                to.add(12).cast::<[u32; 3]>().write_unaligned([
-                    (more.key[1] >> 32) as u32,
-                    (more.key[1] >> 64) as u32,
-                    (more.key[1] >> 96) as u32,
-                ]);
+                to.add(8).cast::<[u32; 7]>().write_unaligned([a, b, c, d, e, f, g]);
                 to.add(15).cast::<[u32; SLOT_IDS]>().write_unaligned(more.ids);
             }
         }
@@ -385,9 +387,9 @@ unsafe fn probe(
             let (a, b) = (differs(line) == 0, differs(line.add(1)) == 0);
             let ids = (*line.add(b as usize)).ids;
             let hit = (a | b) as usize;
-            batch.ids.as_mut_ptr().add(used).cast::<u128>().write_unaligned(ids & IDS);
+            batch.ids.as_mut_ptr().add(used).cast::<[u32; FRONT_IDS]>().write_unaligned(without_count(ids));
             *batch.missed.as_mut_ptr().add(gone) = (i as u32, used as u32);
-            let count = (ids as u32 >> COUNT_SHIFT) as usize & hit.wrapping_neg();
+            let count = (ids[0] >> COUNT_SHIFT) as usize & hit.wrapping_neg();
             used += count;
             gone += (count == 0) as usize;
         }
