@@ -454,7 +454,9 @@ impl Passes for window::x86::Avx512 {
         }
         let mut i = from;
         while i + 4 <= safe {
-            let place = |k: usize| text.text.as_ptr().wrapping_add(base + batch.starts[i + k] as usize);
+            // SAFETY: i + k < to, a pre-token of the batch.
+            let start = |k: usize| unsafe { *batch.starts.as_ptr().add(i + k) } as usize;
+            let place = |k: usize| text.text.as_ptr().wrapping_add(base + start(k));
             // SAFETY: 16 bytes are readable at the places; i < n; the CPU has the instructions.
             unsafe { four_keys(batch, i, [place(0), place(1), place(2), place(3)], front) };
             i += 4;
@@ -480,9 +482,10 @@ impl Passes for window::x86::Avx512 {
         use std::arch::x86_64::*;
         let (mut used, mut gone) = (*found, *missed);
         for i in from..to {
-            let line = front.line(batch.lines[i]);
-            // SAFETY: a line of the table; used <= i * FRONT_IDS, gone <= i; the CPU has the instructions.
+            // SAFETY: i < to, a pre-token of the batch; a line of the table; used <= i * FRONT_IDS, gone <= i; the CPU has
+            // the instructions.
             unsafe {
+                let line = front.line(*batch.lines.as_ptr().add(i));
                 let key = _mm512_broadcast_i32x4(_mm_load_si128(batch.keys.as_ptr().add(i).cast()));
                 let equal = _mm512_cmpeq_epi64_mask(key, _mm512_load_si512(line.cast())) as u32;
                 // Bit 0: the first entry is it; bit 4: the second one.
@@ -540,8 +543,10 @@ unsafe fn four_keys(batch: &mut Batch, i: usize, places: [*const u8; 4], front: 
         let round = _mm512_set_epi64(K[1], K[0], K[1], K[0], K[1], K[0], K[1], K[0]);
         let hash = _mm512_aesenc_epi128(_mm512_aesenc_epi128(key, round), round);
         // The upper half of (32 bits * number of lines) is the line.
-        let line =
-            _mm512_srli_epi64::<32>(_mm512_mul_epu32(hash, _mm512_set1_epi64(front.lines.len() as i64)));
+        let line = _mm512_srli_epi64::<32>(_mm512_mul_epu32(
+            hash,
+            _mm512_set1_epi64(front.lines.len() as u32 as i64),
+        ));
         let line = _mm512_slli_epi64::<6>(line);
         let lines = _mm512_castsi512_si128(_mm512_permutexvar_epi32(
             _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0),
@@ -549,7 +554,7 @@ unsafe fn four_keys(batch: &mut Batch, i: usize, places: [*const u8; 4], front: 
         ));
         _mm_storeu_si128(batch.lines.as_mut_ptr().add(i).cast(), lines);
         for k in 0..4 {
-            prefetch(front.line(batch.lines[i + k]).cast());
+            prefetch(front.line(*batch.lines.as_ptr().add(i + k)).cast());
         }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! A batch goes on over the ends of documents, so that short ones cost no more than long ones.
 //! Tests: `fast_equals_the_judge`, `caches_and_batches_change_nothing`.
-use crate::bpe::{Bpe, Job, PIECE_DOUBTFUL, SMALL, Scratch};
+use crate::bpe::{Bpe, Job, PIECE_DOUBTFUL, SMALL, Scratch, prefetch};
 use crate::cache::{
     BATCH, Batch, CHUNK, FRONT_IDS, Front, ID, Late, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash,
     wide_key,
@@ -218,6 +218,9 @@ pub struct Segmenter<'a> {
     pub simd: Simd,
 }
 
+/// Bytes of text that are asked for before a window gets there.
+const AHEAD: usize = 1024;
+
 /// Where the boundaries are up to.
 struct Cursor {
     /// Which document, and where in the text.
@@ -382,6 +385,8 @@ unsafe fn boundaries<L: Level, const P: u8>(
         let mut inside = false;
         while n < BATCH && cursor.at < text.len() && (inside || cursor.at - base < 1 << 30) {
             if P != PLAIN && cursor.hard_end <= cursor.at {
+                // The windows wait for each other, so the memory behind them is asked for early.
+                prefetch(text.as_ptr().wrapping_add(cursor.at + AHEAD));
                 // SAFETY: at is below the end; the caller vouches for the CPU.
                 let w = unsafe { window::window::<L, P>(level, text, cursor.at) };
                 if w.step != 0 {
