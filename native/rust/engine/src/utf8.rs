@@ -9,7 +9,8 @@ use crate::error::{Error, Kind};
 /// # Errors
 /// [`Kind::InvalidUtf8`] with the position of the first byte that is not part of a valid character.
 pub(crate) fn strict(bytes: &[u8]) -> Result<&str, Error> {
-    std::str::from_utf8(bytes).map_err(|error| {
+    // The standard library takes a fifth of the fast engine's time for text beyond ASCII.
+    simdutf8::compat::from_utf8(bytes).map_err(|error| {
         let position = error.valid_up_to();
         Error::at(
             Kind::InvalidUtf8,
@@ -32,7 +33,7 @@ pub(crate) struct Replaced<'b> {
 /// Replaces as the WHATWG Encoding Standard says: one U+FFFD for each maximal prefix of a character that could have been
 /// valid, as `String::from_utf8_lossy` does. Valid bytes are borrowed, not copied.
 pub(crate) fn replace(bytes: &[u8]) -> Replaced<'_> {
-    if let Ok(text) = std::str::from_utf8(bytes) {
+    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
         return Replaced { text: Cow::Borrowed(text), ends: Vec::new() };
     }
     let mut text = String::with_capacity(bytes.len() + 16);
