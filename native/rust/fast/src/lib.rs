@@ -125,6 +125,7 @@ pub struct FastTokenizer {
     raw: Option<Matcher>,
     normalized: Option<Matcher>,
     template: (Vec<u32>, Vec<u32>),
+    bulk: Vec<std::ops::Range<usize>>,
 }
 
 impl FastTokenizer {
@@ -199,6 +200,7 @@ impl FastTokenizer {
             byte_decoder: parts.byte_decoder,
             trim: parts.trim,
             template: parts.template,
+            bulk: parts.bulk,
         })
     }
 
@@ -254,6 +256,11 @@ impl FastTokenizer {
     /// Ids that go before and after a text when special tokens are asked for.
     pub fn template(&self) -> (&[u32], &[u32]) {
         (&self.template.0, &self.template.1)
+    }
+    /// Where the vocabulary and the merges stand in the tokenizer.json it was loaded from, in order: a value each, and
+    /// all of the file but some kilobytes.
+    pub fn bulk(&self) -> &[std::ops::Range<usize>] {
+        &self.bulk
     }
     /// Bytes of the shared tables.
     pub fn table_bytes(&self) -> usize {

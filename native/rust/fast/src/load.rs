@@ -27,6 +27,8 @@ pub struct Parts {
     pub trim: Vec<bool>,
     /// Ids before and after a text when special tokens are asked for.
     pub template: (Vec<u32>, Vec<u32>),
+    /// Where the vocabulary and the merges stand in the file.
+    pub bulk: Vec<std::ops::Range<usize>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -247,8 +249,8 @@ impl<'de> Visitor<'de> for MergeVisitor<'_> {
 }
 
 /// The parts of a tokenizer.json.
-pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
-    let file: File = serde_json::from_slice(file).map_err(|e| no(format!("the file's structure ({e})")))?;
+pub fn json(text: &[u8]) -> Result<Parts, Unsupported> {
+    let file: File = serde_json::from_slice(text).map_err(|e| no(format!("the file's structure ({e})")))?;
     let m = file.model;
     let default = |s: &Option<String>| s.as_deref().is_none_or(str::is_empty);
     // A model without a type is taken for what fits; the reference engine may guess.
@@ -328,6 +330,13 @@ pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
     let (template, trim) = post_processor(file.post_processor)?;
     let added = file.added_tokens;
     let size = next as usize;
+    // Each was borrowed from the text.
+    let place = |part: &RawValue| {
+        let begin = part.get().as_ptr() as usize - text.as_ptr() as usize;
+        begin..begin + part.get().len()
+    };
+    let mut bulk: Vec<_> = [Some(m.vocab), m.merges].into_iter().flatten().map(place).collect();
+    bulk.sort_unstable_by_key(|range| range.start);
     Ok(Parts {
         vocabulary,
         index,
@@ -341,6 +350,7 @@ pub fn json(file: &[u8]) -> Result<Parts, Unsupported> {
         byte_decoder,
         trim,
         template,
+        bulk,
     })
 }
 
@@ -548,5 +558,6 @@ pub fn tiktoken(ranks: &[u8], pattern: &str, special: &[(String, u32)]) -> Resul
         trim: Vec::new(),
         added,
         template: Default::default(),
+        bulk: Vec::new(),
     })
 }

@@ -1,7 +1,7 @@
 //! Which token two neighbouring tokens make: the one table that merging asks all the time.
 //!
 //! A filter of a bit a hash, small enough for the second-level cache, answers most look-ups of pairs that make nothing.
-//! For the others each pair has a slot that no other pair has: keys are hashed to buckets of about four, and each
+//! For the others each pair has a slot that no other pair has: keys are hashed to buckets of a few, and each
 //! bucket has a number, found while loading, that sends its keys to free slots. So a look-up is three loads without a
 //! loop, in a form that vector registers can do as well (`lanes`). Test: `finds_what_was_put_in`.
 use crate::bpe::prefetch;
@@ -46,7 +46,9 @@ impl Pairs {
     /// Sizes for n pairs: words of the filter, buckets, slots.
     fn sizes(n: usize) -> [usize; 3] {
         let slots = (n + n / 50).next_power_of_two().max(64);
-        [(n * 8).next_power_of_two().max(1024) / 32, (n / 4).next_power_of_two().max(16), slots]
+        // Where there is little room, smaller buckets: large ones would be tried too often.
+        let buckets = if n > slots / 8 * 7 { n / 2 } else { n / 4 };
+        [(n * 8).next_power_of_two().max(1024) / 32, buckets.next_power_of_two().max(16), slots]
     }
     /// What `new` takes of a region.
     pub fn bytes(n: usize) -> usize {
