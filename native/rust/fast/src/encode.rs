@@ -19,7 +19,7 @@ use crate::cache::{
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{self, LANES, LONGEST, Lanes};
 use crate::memory::Carver;
-use crate::pretoken::Pattern;
+use crate::pretoken::{Pattern, han_or_kana};
 use crate::unicode::{self as u, decode};
 use crate::window::{self, Level, Portable};
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
@@ -260,6 +260,8 @@ impl Segmenter<'_> {
                             }
                             window::CL100K_1 => $f::<{ window::CL100K_1 }>(*self, $($level,)? state, documents, out, id_ends),
                             window::O200K => $f::<{ window::O200K }>(*self, $($level,)? state, documents, out, id_ends),
+                            window::QWEN35 => $f::<{ window::QWEN35 }>(*self, $($level,)? state, documents, out, id_ends),
+                            window::DEEPSEEK => $f::<{ window::DEEPSEEK }>(*self, $($level,)? state, documents, out, id_ends),
                             _ => $f::<{ window::TEKKEN }>(*self, $($level,)? state, documents, out, id_ends),
                         }
                     },
@@ -314,11 +316,6 @@ impl Segmenter<'_> {
             && (self.pattern != Pattern::DeepSeek3 || han_or_kana(left) == han_or_kana(right))
             && self.pattern != Pattern::Falcon
     }
-}
-
-/// DeepSeek's second piece of text: a pre-token may end between these and other letters.
-fn han_or_kana(code: u32) -> bool {
-    matches!(code, 0x4e00..=0x9fa5 | 0x3040..=0x30ff)
 }
 
 const PLAIN: u8 = 255;

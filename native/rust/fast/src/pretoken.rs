@@ -373,10 +373,16 @@ fn word(text: &[u8], from: usize, c: u8, n: usize) -> Option<usize> {
     (head > begin).then_some(head)
 }
 
+/// DeepSeek's second piece of text: a pre-token may end between these and other letters.
+#[inline(always)]
+pub fn han_or_kana(code: u32) -> bool {
+    matches!(code, 0x4e00..=0x9fa5 | 0x3040..=0x30ff)
+}
+
 /// 0 for a number, 1 for Chinese and kana, 2 for the rest: the three kinds of pieces.
 fn zone(code: u32, class: u8) -> u8 {
     match code {
-        0x4e00..=0x9fa5 | 0x3040..=0x30ff => 1,
+        _ if han_or_kana(code) => 1,
         _ if class == u::NUMBER => 0,
         _ => 2,
     }

@@ -9,7 +9,7 @@
 //!
 //! The test `windows_equal_the_plain_way` compares with `Pattern::end` over generated text, at every level.
 use crate::bpe::Joints;
-use crate::pretoken::Pattern;
+use crate::pretoken::{self, Pattern};
 use crate::unicode::{self as u, decode};
 
 /// What a level of SIMD has to do.
@@ -19,7 +19,7 @@ pub trait Level: Copy {
     ///
     /// # Safety
     /// `text` is valid for reads of `len` bytes, and the CPU has the level's instructions.
-    unsafe fn ascii(self, text: *const u8, len: usize) -> Masks;
+    unsafe fn ascii<const P: u8>(self, text: *const u8, len: usize) -> Masks;
     /// # Safety
     /// The CPU has the level's instructions.
     unsafe fn extract(self, bits: u64, mask: u64) -> u64;
@@ -56,6 +56,7 @@ pub trait Level: Copy {
             apostrophe: e(m.apostrophe),
             slash: e(m.slash),
             hard: e(m.hard),
+            zone: e(m.zone),
         };
         Beyond { masks, lead, three }
     }
@@ -94,7 +95,7 @@ pub struct Masks {
     pub high: u64,
     pub upper: u64,
     pub lower: u64,
-    /// Letters without case.
+    /// Letters without case, and marks where they are as letters (see `marks`).
     pub plain: u64,
     pub number: u64,
     /// White space but newlines, the blank included.
@@ -103,8 +104,11 @@ pub struct Masks {
     pub blank: u64,
     pub apostrophe: u64,
     pub slash: u64,
-    /// Marks (for o200k) and what StarCoder's digits may see differently: the window ends here.
+    /// Marks (for o200k), what StarCoder's digits may see differently, what DeepSeek's regex does not match alone: the
+    /// window ends here.
     pub hard: u64,
+    /// DeepSeek's Chinese and kana.
+    pub zone: u64,
 }
 
 #[inline(always)]
@@ -128,7 +132,7 @@ const ASCII_CLASS: [u8; 128] = {
 
 impl Level for Portable {
     #[inline(always)]
-    unsafe fn ascii(self, text: *const u8, len: usize) -> Masks {
+    unsafe fn ascii<const P: u8>(self, text: *const u8, len: usize) -> Masks {
         let mut m = Masks::default();
         for i in 0..len {
             // SAFETY: i < len, which the caller vouches for.
@@ -138,7 +142,10 @@ impl Level for Portable {
                 m.high |= bit;
                 continue;
             }
-            add(&mut m, ASCII_CLASS[b as usize], bit);
+            match ASCII_CLASS[b as usize] {
+                u::OTHER if P == DEEPSEEK => m.hard |= bit,
+                class => add(&mut m, class, bit),
+            }
         }
         m
     }
@@ -219,11 +226,16 @@ pub unsafe fn window<L: Level, const P: u8>(level: L, text: &[u8], from: usize) 
     let rest = text.len() - from;
     let len = rest.min(64);
     // SAFETY: from + len <= text.len().
-    let m = unsafe { level.ascii(text.as_ptr().add(from), len) };
+    let m = unsafe { level.ascii::<P>(text.as_ptr().add(from), len) };
     if m.high == 0 {
+        let (mut valid, mut more) = (below(len as u32), rest > 64);
+        if P == DEEPSEEK && m.hard != 0 {
+            valid = below(m.hard.trailing_zeros());
+            more = true;
+        }
         // Where a character of the window stands in the text.
         let place = |i: u32| from + i as usize;
-        let (starts, _, more) = starts_of::<P>(&m, below(len as u32), rest > 64, text, place);
+        let (starts, _, more) = starts_of::<P>(&m, valid, more, text, place);
         let starts = starts | 1;
         let step = if more { 63 - starts.leading_zeros() } else { len as u32 };
         return Window { starts, three: 0, met: 0, step, inside: false };
@@ -244,6 +256,11 @@ pub unsafe fn window<L: Level, const P: u8>(level: L, text: &[u8], from: usize) 
         valid &= below(m.hard.trailing_zeros());
         more = true;
     }
+    if P == DEEPSEEK {
+        // A bit a character from here on.
+        // SAFETY: the CPU has the level's instructions.
+        m.high = unsafe { level.extract(m.high, b.lead) };
+    }
     // SAFETY: the CPU has the level's instructions.
     let place = |i: u32| from + unsafe { level.deposit(1 << i, b.lead) }.trailing_zeros() as usize;
     let (starts, valid, more) = starts_of::<P>(&m, valid, more, text, place);
@@ -258,7 +275,13 @@ pub unsafe fn window<L: Level, const P: u8>(level: L, text: &[u8], from: usize) 
     // Two letters without case in a row are in one pre-token, whatever comes next. In o200k that depends on whether
     // a lower-case letter came before them.
     let last = 63 - (decided | 1).leading_zeros();
-    let inside = met >> last & 1 != 0 && (P != O200K && P != TEKKEN || m.lower & valid & !below(top) == 0);
+    let one = match P {
+        O200K | TEKKEN => m.lower & valid & !below(top) == 0,
+        // DeepSeek's Chinese and kana are in another one than the letters beside them.
+        DEEPSEEK => starts >> last & 1 == 0,
+        _ => true,
+    };
+    let inside = met >> last & 1 != 0 && one;
     let step = if inside { last } else { 63 - starts.leading_zeros() };
     Window { starts, three: b.three, met, step, inside }
 }
@@ -278,6 +301,8 @@ fn starts_of<const P: u8>(
         CL100K_3 => cl100k(m, valid, more, 3, false, text, place),
         CL100K_3_TAIL => cl100k(m, valid, more, 3, true, text, place),
         CL100K_1 => cl100k(m, valid, more, 1, false, text, place),
+        QWEN35 => cl100k(m, valid, more, 1, false, text, place),
+        DEEPSEEK => deepseek(m, valid, more),
         O200K => o200k(m, valid, more, 3, true, text, place),
         _ => o200k(m, valid, more, 1, false, text, place),
     }
@@ -290,6 +315,13 @@ pub const CL100K_3_TAIL: u8 = 3;
 pub const CL100K_1: u8 = 4;
 pub const O200K: u8 = 5;
 pub const TEKKEN: u8 = 6;
+pub const QWEN35: u8 = 7;
+pub const DEEPSEEK: u8 = 8;
+
+/// Whether marks are as letters without case wherever they stand.
+const fn marks(pattern: u8) -> bool {
+    pattern == QWEN35 || pattern == DEEPSEEK
+}
 
 impl Pattern {
     /// The constant of the pattern's windows; None: it has only the plain way.
@@ -302,6 +334,8 @@ impl Pattern {
             Pattern::Cl100k { digits: 1, tail: false } => CL100K_1,
             Pattern::O200k { digits: 3, contractions: true } => O200K,
             Pattern::O200k { digits: 1, contractions: false } => TEKKEN,
+            Pattern::Qwen35 => QWEN35,
+            Pattern::DeepSeek3 => DEEPSEEK,
             _ => return None,
         })
     }
@@ -340,11 +374,16 @@ fn slow_classes<const P: u8>(m: &mut Masks, bytes: &[u8]) -> (u64, usize, u64) {
         };
         match class {
             u::MARK if P == O200K || P == TEKKEN => m.hard |= bit,
+            u::MARK if marks(P) => m.plain |= bit,
             u::NUMBER | u::OTHER if P == GPT2_DIGITS => m.hard |= bit,
+            u::OTHER if P == DEEPSEEK => m.hard |= bit,
             _ => add(m, class, bit),
         }
         if n == 3 && class == u::LETTER {
             three |= bit;
+        }
+        if P == DEEPSEEK && pretoken::han_or_kana(decode(bytes, i).0) {
+            m.zone |= bit;
         }
     }
     (continuation, cut, three)
@@ -504,6 +543,33 @@ fn cl100k(
     (drop_open(starts, m.space | m.newline, candidates, valid, more), valid, more)
 }
 
+/// Numbers, Chinese with kana, and the rest are texts of their own: none sees what is in another one.
+#[inline(always)]
+fn deepseek(m: &Masks, valid: u64, more: bool) -> (u64, u64, bool) {
+    let words = (m.upper | m.lower | m.plain) & valid;
+    // What is of no class at all is hard, so signs are punctuation and symbols.
+    let signs = valid & !(words | m.number | m.space | m.newline);
+    let rest = valid & !(m.zone | m.number);
+    let rest_signs = signs & rest;
+    // Newlines right behind signs belong to them.
+    let first = m.newline & rest_signs << 1;
+    let newline = m.newline & m.newline.wrapping_add(first);
+    let signs_begin = rest_signs & !(rest_signs << 1) & !(m.blank << 1);
+    // A sign of ASCII that stands alone goes with the letters of ASCII behind it, and with no others.
+    let letters = (m.upper | m.lower) & !m.high & valid;
+    let leads = signs_begin & !m.high & letters >> 1;
+    let behind = letters.wrapping_add(leads << 1) & !letters;
+    let zone_signs = signs & m.zone;
+    let starts = signs_begin
+        | zone_signs & !(zone_signs << 1)
+        | (m.zone ^ m.zone << 1) & valid
+        | words & !(words << 1) & !((leads | m.space) << 1)
+        | behind & words
+        | groups(m.number & valid, 3)
+        | white_starts(m.space & valid, newline & valid, rest);
+    (drop_open(starts, m.space | m.newline, 0, valid, more), valid, more)
+}
+
 #[inline(always)]
 fn o200k(
     m: &Masks,
@@ -614,7 +680,8 @@ pub mod x86 {
                 blank,
                 apostrophe: mask(equal(v, b'\'')),
                 slash: mask(equal(v, b'/')),
-                hard: 0,
+                hard: mask(_mm256_or_si256(within(v, 0, 31), equal(v, 127))) & !mask(within(v, 9, 13)),
+                zone: 0,
             }
         }
     }
@@ -646,6 +713,15 @@ pub mod x86 {
             )
         }
     }
+    /// Both halves.
+    ///
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn both(v: __m256i, w: __m256i, lo: u8, hi: u8) -> u64 {
+        // SAFETY: as the caller's.
+        unsafe { mask(within(v, lo, hi)) | mask(within(w, lo, hi)) << 32 }
+    }
     /// Classes: upper, lower, letter, mark, number, space, other.
     ///
     /// # Safety
@@ -669,7 +745,7 @@ pub mod x86 {
 
     impl Level for Avx2 {
         #[inline(always)]
-        unsafe fn ascii(self, text: *const u8, len: usize) -> Masks {
+        unsafe fn ascii<const P: u8>(self, text: *const u8, len: usize) -> Masks {
             let mut copy = [0u8; 64];
             let text = if len < 64 {
                 // SAFETY: the caller vouches for len bytes.
@@ -691,7 +767,8 @@ pub mod x86 {
                 blank: a.blank | b.blank << 32,
                 apostrophe: a.apostrophe | b.apostrophe << 32,
                 slash: a.slash | b.slash << 32,
-                hard: 0,
+                hard: if P == DEEPSEEK { (a.hard | b.hard << 32) & below(len as u32) } else { 0 },
+                zone: 0,
             }
         }
         #[inline(always)]
@@ -761,13 +838,27 @@ pub mod x86 {
                 let hard = match P {
                     O200K | TEKKEN => a[3] | b[3] << 32,
                     GPT2_DIGITS => a[4] | a[6] | (b[4] | b[6]) << 32,
+                    DEEPSEEK => ascii.hard | a[6] | b[6] << 32,
                     _ => 0,
+                };
+                let plain = if marks(P) { letters | a[3] | b[3] << 32 } else { letters };
+                let zone = if P == DEEPSEEK {
+                    // E3 81..83; E4 B8..BF; E5 to E8; E9 up to E9 BE A5.
+                    let (e3, e4, e9) =
+                        (both(v, w, 0xe3, 0xe3), both(v, w, 0xe4, 0xe4), both(v, w, 0xe9, 0xe9));
+                    let last = both(v, w, 0xbf, 0xbf) | both(v, w, 0xbe, 0xbe) & both(v, w, 0xa6, 0xbf) >> 1;
+                    e3 & both(v, w, 0x81, 0x83) >> 1
+                        | e4 & both(v, w, 0xb8, 0xbf) >> 1
+                        | both(v, w, 0xe5, 0xe8)
+                        | e9 & !(last >> 1)
+                } else {
+                    0
                 };
                 let masks = Masks {
                     high: ascii.high,
                     upper: _pext_u64(ascii.upper | a[0] | b[0] << 32, lead),
                     lower: _pext_u64(ascii.lower | a[1] | b[1] << 32, lead),
-                    plain: _pext_u64(letters, lead),
+                    plain: _pext_u64(plain, lead),
                     number: _pext_u64(ascii.number | a[4] | b[4] << 32, lead),
                     space: _pext_u64(ascii.space | a[5] | b[5] << 32, lead),
                     newline: _pext_u64(ascii.newline, lead),
@@ -775,6 +866,7 @@ pub mod x86 {
                     apostrophe: _pext_u64(ascii.apostrophe, lead),
                     slash: _pext_u64(ascii.slash, lead),
                     hard: _pext_u64(hard, lead),
+                    zone: _pext_u64(zone, lead),
                 };
                 Beyond { masks, lead, three: letters & first3 }
             }
@@ -850,7 +942,7 @@ pub mod x86 {
 
     impl Level for Avx512 {
         #[inline(always)]
-        unsafe fn ascii(self, text: *const u8, len: usize) -> Masks {
+        unsafe fn ascii<const P: u8>(self, text: *const u8, len: usize) -> Masks {
             // SAFETY: the mask keeps the load within len bytes; FLAGS has 128; the CPU has the instructions.
             unsafe {
                 let valid = below(len as u32);
@@ -871,7 +963,13 @@ pub mod x86 {
                     blank: of(32),
                     apostrophe: of(64),
                     slash: of(128),
-                    hard: 0,
+                    hard: if P == DEEPSEEK {
+                        let low = _mm512_cmplt_epu8_mask(v, _mm512_set1_epi8(32));
+                        (low | _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(127))) & !of(8 | 16) & valid
+                    } else {
+                        0
+                    },
+                    zone: 0,
                 }
             }
         }
@@ -921,13 +1019,18 @@ pub mod x86 {
                     set(0xc0),
                 );
                 // Letters without case, all of them (tested): U+4E00 to U+9FFF, U+AC00 to U+D6FF.
-                let uniform =
-                    _mm512_mask_cmple_epu8_mask(first3, _mm512_sub_epi8(page, set(0x4e)), set(0x9f - 0x4e))
-                        | _mm512_mask_cmple_epu8_mask(
-                            first3,
-                            _mm512_sub_epi8(page, set(0xac)),
-                            set(0xd6 - 0xac),
-                        );
+                let han =
+                    _mm512_mask_cmple_epu8_mask(first3, _mm512_sub_epi8(page, set(0x4e)), set(0x9f - 0x4e));
+                let uniform = han
+                    | _mm512_mask_cmple_epu8_mask(first3, _mm512_sub_epi8(page, set(0xac)), set(0xd6 - 0xac));
+                let zone = if P == DEEPSEEK {
+                    let kana = _mm512_mask_cmpeq_epi8_mask(first3, page, set(0x30));
+                    let end = _mm512_mask_cmpeq_epi8_mask(han, page, set(0x9f));
+                    _mm512_mask_cmpge_epu8_mask(kana, low, set(0x40))
+                        | han & !_mm512_mask_cmpgt_epu8_mask(end, low, set(0xa5))
+                } else {
+                    0
+                };
                 let mut classes = _mm512_maskz_mov_epi8(uniform, set(u::LETTER));
                 let mut todo = first23 & !uniform;
                 let bit7 = _mm512_movepi8_mask(low);
@@ -969,7 +1072,7 @@ pub mod x86 {
                     high: ascii.high,
                     upper: of(1),
                     lower: of(2),
-                    plain: f16 & high,
+                    plain: if marks(P) { (f16 | f32) & high } else { f16 & high },
                     number: f4,
                     space: of(8),
                     newline: f16 & !high,
@@ -979,8 +1082,10 @@ pub mod x86 {
                     hard: match P {
                         O200K | TEKKEN => f32 & high,
                         GPT2_DIGITS => (f4 | f64) & high,
+                        DEEPSEEK => f64 & high | _pext_u64(ascii.hard, lead),
                         _ => 0,
                     },
+                    zone: _pext_u64(zone, lead),
                 };
                 Beyond { masks, lead, three }
             }
@@ -1061,7 +1166,7 @@ mod tests {
         }
     }
 
-    const PATTERNS: [Pattern; 7] = [
+    const PATTERNS: [Pattern; 9] = [
         Pattern::Gpt2 { digits: false },
         Pattern::Gpt2 { digits: true },
         Pattern::Cl100k { digits: 3, tail: false },
@@ -1069,6 +1174,8 @@ mod tests {
         Pattern::Cl100k { digits: 1, tail: false },
         Pattern::O200k { digits: 3, contractions: true },
         Pattern::O200k { digits: 1, contractions: false },
+        Pattern::Qwen35,
+        Pattern::DeepSeek3,
     ];
 
     #[inline(always)]
@@ -1106,6 +1213,8 @@ mod tests {
                 CL100K_1 => starts::<L, CL100K_1>(level, text, pattern),
                 O200K => starts::<L, O200K>(level, text, pattern),
                 TEKKEN => starts::<L, TEKKEN>(level, text, pattern),
+                QWEN35 => starts::<L, QWEN35>(level, text, pattern),
+                DEEPSEEK => starts::<L, DEEPSEEK>(level, text, pattern),
                 p => panic!("pattern {p}"),
             }
         }
@@ -1146,10 +1255,10 @@ mod tests {
         let seed = seed();
         let mut r = Random(seed);
         // Characters of every class and length; the letters of contractions; blocks with all kinds of classes.
-        let common: Vec<char> = "aAzZ09 \t\n\r'’/.-sStTdDmMrReElLvVſßÉéñΩωЖж中文字符、。，ひらカー한국어กำहि\u{301}\u{3000}\u{a0}\u{2028}ǅʰªⅧ²½😀𝐀𠀀\u{200d}\u{fe0f}\u{e000}ＡａꙀ１"
+        let common: Vec<char> = "aAzZ09 \t\n\r'’/.-sStTdDmMrReElLvVſßÉéñΩωЖж中文字符、。，ひらカー한국어กำहि\u{301}\u{3000}\u{a0}\u{2028}ǅʰªⅧ²½・\u{3099}゛龥龦(<\u{1}😀𝐀𠀀\u{200d}\u{fe0f}\u{e000}ＡａꙀ１"
             .chars()
             .collect();
-        let runs: [&[char]; 12] = [
+        let runs: [&[char]; 16] = [
             &['中', '文', '国'],
             &['ひ', 'カ', '中'],
             &['한', '국'],
@@ -1162,6 +1271,10 @@ mod tests {
             &['ก', 'ำ', 'ั'],
             &[' ', '\u{3000}', '\n'],
             &['1', '１', '²', '中'],
+            &['カ', '・', '(', 'a', 'é'],
+            &['한', '中', '・', ' '],
+            &['(', 'a', 'é', '\u{301}', '\n'],
+            &['a', ' ', '\u{1}', '“', '\u{301}'],
         ];
         for round in 0..10_000 {
             let mut text = String::new();
