@@ -469,8 +469,10 @@ fn long_pre_tokens() {
     let mut r = Random(seed());
     let n = if documents().is_some() { 10_000_000 } else { 200_000 };
     let json = small(&mut r, "null", &split(patterns::CL100K), false, true);
-    let t = FastTokenizer::from_json(json.as_bytes(), &Options::default()).unwrap();
-    let file: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
+    // One of them may be in the texts, which are to be one pre-token.
+    file["added_tokens"] = serde_json::json!([]);
+    let t = FastTokenizer::from_json(file.to_string().as_bytes(), &Options::default()).unwrap();
     let id = |s: &str| file["model"]["vocab"][s].as_u64().unwrap() as u32;
     let mut merges = HashMap::new();
     for (rank, m) in (0u32..).zip(file["model"]["merges"].as_array().unwrap()) {
