@@ -106,11 +106,19 @@ public final class RunRecord implements AutoCloseable {
         part.arrived());
   }
 
+  /** The largest heap an executor may have. */
+  private long executorHeap() {
+    return session.sparkContext().isLocal()
+        ? Runtime.getRuntime().maxMemory()
+        : (long) session.sparkContext().executorMemory() << 20;
+  }
+
   private Map<String, String> environment() {
     Map<String, String> environment = new LinkedHashMap<>();
     environment.put("quern", QuernVersion.current());
     environment.put("spark", session.version());
     environment.put("master", session.sparkContext().master());
+    environment.put("executor_heap_bytes", Long.toString(executorHeap()));
     environment.put("application", session.sparkContext().applicationId());
     environment.put(
         "java", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));

@@ -81,6 +81,26 @@ record RunSummary(
       return samples.stream().mapToLong(s -> s.memory().heapCommitted()).max().orElseThrow();
     }
 
+    /**
+     * The most memory it held outside the JVM's heap, which is what its overhead must hold. Pages
+     * of the heap that are committed and were never touched would hide some of it, so that it is at
+     * least the sum of the parts that are known.
+     */
+    long outsideHeapPeak() {
+      return samples.stream()
+          .map(ExecutorSample::memory)
+          .mapToLong(
+              memory ->
+                  Math.max(
+                      memory.resident() - memory.heapCommitted(),
+                      memory.nonHeapCommitted()
+                          + memory.directBuffers()
+                          + memory.nativeAllocator()
+                          + memory.nativeBuffers()))
+          .max()
+          .orElseThrow();
+    }
+
     double megabytesPerSecond() {
       return perSecond(work().bytes(), seconds) / 1e6;
     }
@@ -232,6 +252,7 @@ record RunSummary(
     json.put("rss_peak_bytes", part.residentPeak());
     putRatio(json, part.residentPeak(), part.megabytesPerSecond());
     json.put("heap_committed_peak_bytes", part.heapCommittedPeak());
+    json.put("outside_heap_peak_bytes", part.outsideHeapPeak());
     json.put("native_allocator_peak_bytes", part.nativeAllocatorPeak());
     json.put("cgroup_limit_bytes", part.latest().memory().cgroupLimit());
   }

@@ -2,6 +2,8 @@ package dev.quern.job;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.quern.tokenizer.NativeTokenizer;
 import dev.quern.tokenizer.TokenizerSpec;
 import java.io.IOException;
@@ -16,6 +18,7 @@ import java.util.Map;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -136,6 +139,52 @@ class LauncherIT {
       assertThat(ran.code()).as(ran.errors()).isZero();
       assertThat(ran.output()).contains("300");
     }
+  }
+
+  /** Each run is an application of its own. Where mimalloc is linked, as Quern is tested on. */
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void allocatorTrialComparesBothAndRecommendsOne() throws Exception {
+    Path input = Files.copy(ROOT.resolve(SAMPLE), temporary.resolve("the sample.json"));
+    Path output = temporary.resolve("the trial");
+    String[] arguments = {
+      "allocator-trial",
+      "--rounds=1",
+      "--master",
+      "local[2]",
+      "--driver-memory",
+      "1g",
+      "--input",
+      input.toString(),
+      "--output",
+      output.toString()
+    };
+    Ran ran = run(ROOT.resolve("job/bin/quern"), "", arguments);
+    assertThat(ran.code()).as(ran.errors()).isZero();
+    assertThat(ran.output())
+        .contains("Run 1 of 2: system", "Run 2 of 2: mimalloc")
+        .containsPattern(
+            "Recommended: --conf spark.quern.allocator=(system|mimalloc)"
+                + " --conf spark.executor.memoryOverhead=\\d+m");
+    JsonNode figures = new ObjectMapper().readTree(output.resolve("allocator-trial.json").toFile());
+    assertThat(figures.at("/runs")).hasSize(2);
+    assertThat(figures.at("/mimalloc/rss_peak_bytes/median").asLong()).isGreaterThan(50L << 20);
+    assertThat(output.resolve("allocator-trial.png")).isNotEmptyFile();
+    assertThat(JobSession.list(output.resolve("runs"))).containsExactly("1-mimalloc", "1-system");
+    assertThat(JobSession.list(output.resolve("runs/1-system"))).containsExactly("_quern");
+    Ran again = run(ROOT.resolve("job/bin/quern"), "", arguments);
+    assertThat(again.code()).isEqualTo(3);
+    assertThat(again.errors()).contains("a trial needs a folder that is not there yet");
+  }
+
+  @Test
+  void allocatorTrialExplainsItself() throws Exception {
+    Ran help = run(ROOT.resolve("job/bin/quern"), "", "allocator-trial", "--help");
+    assertThat(help.code()).as(help.errors()).isZero();
+    assertThat(help.output()).startsWith("Usage: quern allocator-trial");
+    Ran wrong = run(ROOT.resolve("job/bin/quern"), "", "allocator-trial", "--mode", "overwrite");
+    assertThat(wrong.code()).isEqualTo(2);
+    assertThat(wrong.errors()).contains("--mode can't be given").doesNotContain("Exception");
   }
 
   /** A Spark of the user's own: the complete one that pyspark brings. */
