@@ -49,6 +49,8 @@ public final class AllocatorTrial {
       which allocator is recommended with which spark.executor.memoryOverhead.
 
         --rounds N      How often each allocator runs, 1 to 100. Default: 5.
+        --engine E      As of quern tokenize: reference allocates much for each document, fast hardly anything, so
+                        that the trade is another. The default, auto, is what a run without --engine uses.
         --output URI    A folder that is not there yet. It gets allocator-trial.json, allocator-trial.png and, in
                         runs/, the record of each run. The token files of the runs are deleted.
 
@@ -142,7 +144,7 @@ public final class AllocatorTrial {
         default -> passed.add(argument);
       }
     }
-    if (output == null) {
+    if (output == null || output.isBlank()) {
       throw JobException.usage(
           "--output is missing: name a folder for the trial's record; see quern allocator-trial"
               + " --help");

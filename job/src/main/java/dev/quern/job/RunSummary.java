@@ -82,23 +82,25 @@ record RunSummary(
     }
 
     /**
-     * The most memory it held outside the JVM's heap, which is what its overhead must hold. Pages
-     * of the heap that are committed and were never touched would hide some of it, so that it is at
-     * least the sum of the parts that are known.
+     * The most memory it held outside the JVM's heap and Spark's own off-heap memory, both of which
+     * have their own place beside the overhead. It is a lower bound: pages of the heap that are
+     * committed and were never touched hide some of it, up to the sum of the parts that are known.
      */
     long outsideHeapPeak() {
-      return samples.stream()
-          .map(ExecutorSample::memory)
-          .mapToLong(
-              memory ->
-                  Math.max(
-                      memory.resident() - memory.heapCommitted(),
-                      memory.nonHeapCommitted()
-                          + memory.directBuffers()
-                          + memory.nativeAllocator()
-                          + memory.nativeBuffers()))
-          .max()
-          .orElseThrow();
+      return samples.stream().mapToLong(ExecutorPart::outsideHeap).max().orElseThrow();
+    }
+
+    private static long outsideHeap(ExecutorSample sample) {
+      ExecutorSample.Memory memory = sample.memory();
+      long buffers = memory.directBuffers() + memory.nativeBuffers();
+      // The system's allocator counts for the whole process, mimalloc for our library alone.
+      long allocated =
+          "system".equals(sample.work().allocator())
+              ? Math.max(memory.nativeAllocator() - memory.sparkOffHeap(), buffers)
+              : memory.nativeAllocator() + buffers;
+      return Math.max(
+          memory.resident() - memory.heapCommitted() - memory.sparkOffHeap(),
+          memory.nonHeapCommitted() + allocated);
     }
 
     double megabytesPerSecond() {

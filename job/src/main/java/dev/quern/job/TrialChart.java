@@ -41,8 +41,10 @@ final class TrialChart {
             .theme(ChartTheme.XChart)
             .title(
                 RunSummary.format(
-                    "Throughput against memory: recommended is %s with memoryOverhead %dm",
-                    recommended.side().allocator(), recommended.side().overheadMebibytes()))
+                    "Engine %s: recommended is %s with memoryOverhead %dm",
+                    report.runs().get(0).engine(),
+                    recommended.side().allocator(),
+                    recommended.side().overheadMebibytes()))
             .xAxisTitle("peak RSS of the largest executor, MB")
             .yAxisTitle("MB of UTF-8 text a second and core")
             .build();

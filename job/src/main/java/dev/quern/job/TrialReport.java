@@ -22,9 +22,15 @@ record TrialReport(List<Run> runs) {
   /** A run sees a part of the corpus and samples a few times a second: room for the rest. */
   private static final double MARGIN = 1.25;
 
-  /** What Spark itself leaves at least, and the step of what is recommended. */
+  /**
+   * What Spark gives an executor that names no overhead, a tenth of its heap and at least this: not
+   * less is recommended, since pages of the heap that a run never touched can hide what is outside.
+   */
   private static final long LEAST_OVERHEAD = 384L << 20;
 
+  private static final int HEAP_TO_OVERHEAD = 10;
+
+  /** The step of what is recommended. */
   private static final long STEP = 64L << 20;
 
   /**
@@ -36,6 +42,8 @@ record TrialReport(List<Run> runs) {
   /**
    * One run, from its summary.json.
    *
+   * @param tokenizer its name
+   * @param engine the engine that did the work, with its vector instructions
    * @param perCore MB/s of wall time for each core of the executors
    * @param perThread MB/s inside the tokenizer
    * @param resident the highest RSS of an executor, bytes
@@ -46,6 +54,8 @@ record TrialReport(List<Run> runs) {
   record Run(
       int round,
       String allocator,
+      String tokenizer,
+      String engine,
       double perCore,
       double perThread,
       long resident,
@@ -76,9 +86,13 @@ record TrialReport(List<Run> runs) {
         outsideHeap = Math.max(outsideHeap, executor.get("outside_heap_peak_bytes").asLong());
       }
       JsonNode environment = summary.get("environment");
+      JsonNode tokenizer = summary.get("tokenizer");
       return new Run(
           round,
           sampled.get("allocators").get(0).asText(),
+          tokenizer.get("name").asText(),
+          RunDescription.engineWithSimd(
+              tokenizer.get("engine").asText(), tokenizer.get("simd").asText()),
           totals.get("mb_per_second_per_core").asDouble(),
           sampled.path("native_mb_per_second_per_thread").asDouble(),
           sampled.get("rss_peak_largest_bytes").asLong(),
@@ -90,6 +104,20 @@ record TrialReport(List<Run> runs) {
           totals.get("documents").asLong(),
           totals.get("tokens").asLong(),
           totals.get("wall_seconds").asDouble());
+    }
+
+    private void json(ObjectNode json) {
+      json.put("round", round);
+      json.put("allocator", allocator);
+      json.put("mb_per_second_per_core", perCore);
+      json.put("native_mb_per_second_per_thread", perThread);
+      json.put("rss_peak_bytes", resident);
+      json.put("outside_heap_peak_bytes", outsideHeap);
+      json.put("executors", executors);
+      json.put("cores", cores);
+      json.put("documents", documents);
+      json.put("tokens", tokens);
+      json.put("wall_seconds", seconds);
     }
 
     String line() {
@@ -122,7 +150,8 @@ record TrialReport(List<Run> runs) {
 
     /** What spark.executor.memoryOverhead should be, in MiB. */
     long overheadMebibytes() {
-      long needed = Math.max(LEAST_OVERHEAD, (long) (outsideHeap.most() * MARGIN));
+      long least = Math.max(LEAST_OVERHEAD, heap / HEAP_TO_OVERHEAD);
+      long needed = Math.max(least, (long) (outsideHeap.most() * MARGIN));
       return (needed + STEP - 1) / STEP * STEP >> 20;
     }
 
@@ -183,6 +212,7 @@ record TrialReport(List<Run> runs) {
     Side system = side(SYSTEM);
     Side mimalloc = side(MIMALLOC);
     List<String> lines = new ArrayList<>();
+    lines.add(setting());
     lines.add("Median (lowest to highest) of the runs; memory of the largest executor");
     String row = "%-10s %-26s %-26s %-30s %s";
     lines.add(
@@ -218,13 +248,26 @@ record TrialReport(List<Run> runs) {
     lines.add("  " + recommended.reason() + ".");
     lines.add(
         RunSummary.format(
-            "  The overhead is the highest use outside the heap and a quarter more, at least 384m;"
-                + " for %s it would be %dm.",
+            "  The overhead is the highest use outside the heap and a quarter more, but not less than"
+                + " Spark's own (a tenth of the heap, 384m at least); for %s it would be %dm.",
             recommended.side().allocator().equals(SYSTEM) ? MIMALLOC : SYSTEM,
             (recommended.side().allocator().equals(SYSTEM) ? mimalloc : system)
                 .overheadMebibytes()));
     cautions().forEach(caution -> lines.add("Note: " + caution));
     return lines;
+  }
+
+  /** What all runs have in common. */
+  String setting() {
+    Run run = runs.get(0);
+    return RunSummary.format(
+        "Tokenizer %s, engine %s; %s, %d %s in all, %d MiB of heap per executor",
+        run.tokenizer(),
+        run.engine(),
+        run.executors() == 1 ? "1 executor" : run.executors() + " executors",
+        run.cores(),
+        run.cores() == 1 ? "core" : "cores",
+        run.heap() >> 20);
   }
 
   /** What limits the result. */
@@ -287,6 +330,9 @@ record TrialReport(List<Run> runs) {
     ObjectNode json = mapper.createObjectNode();
     json.put("layout", "1.0");
     json.put("units", "MB is 1e6 bytes; memory is that of the largest executor");
+    json.put("tokenizer", runs.get(0).tokenizer());
+    json.put("engine", runs.get(0).engine());
+    json.put("executor_heap_bytes", runs.get(0).heap());
     Recommendation recommended = recommendation();
     ObjectNode advice = json.putObject("recommended");
     advice.put("spark.quern.allocator", recommended.side().allocator());
@@ -303,7 +349,8 @@ record TrialReport(List<Run> runs) {
       spread(node.putObject("outside_heap_peak_bytes"), side.outsideHeap());
       node.put("memory_overhead", side.overheadMebibytes() + "m");
     }
-    json.set("runs", mapper.valueToTree(runs));
+    ArrayNode each = json.putArray("runs");
+    runs.forEach(run -> run.json(each.addObject()));
     try {
       return mapper.writeValueAsBytes(json);
     } catch (JsonProcessingException e) {

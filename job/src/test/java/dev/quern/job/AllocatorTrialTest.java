@@ -25,6 +25,8 @@ class AllocatorTrialTest {
     return new Run(
         round,
         allocator,
+        "o200k_base",
+        "fast (avx2)",
         perCore,
         perCore * 1.2,
         (900 + outsideHeap) * MB,
@@ -60,6 +62,8 @@ class AllocatorTrialTest {
     assertThat(report.recommendation().reason()).contains("1.55 MB/s a core", "system it is 1.37");
     assertThat(report.lines())
         .contains(
+            "Tokenizer o200k_base, engine fast (avx2); 2 executors, 8 cores in all, 953 MiB of"
+                + " heap per executor",
             "mimalloc against system: throughput +33 %, peak RSS +15 %, outside the heap +50 %",
             "Recommended: --conf spark.quern.allocator=mimalloc --conf"
                 + " spark.executor.memoryOverhead=768m");
@@ -71,7 +75,56 @@ class AllocatorTrialTest {
     JsonNode json = new ObjectMapper().readTree(report.json());
     assertThat(json.at("/recommended/spark.executor.memoryOverhead").asText()).isEqualTo("768m");
     assertThat(json.at("/system/mb_per_second_per_core/median").asDouble()).isEqualTo(2.1);
+    assertThat(json.at("/engine").asText()).isEqualTo("fast (avx2)");
     assertThat(json.at("/runs")).hasSize(6);
+    assertThat(json.at("/runs/5/mb_per_second_per_core").asDouble()).isEqualTo(2.6);
+  }
+
+  /** A tenth of 8,000 MB is 763 MiB. */
+  @Test
+  void notLessThanSparksOwnOverheadIsRecommended() {
+    TrialReport.Spread small = new TrialReport.Spread(1, 1, 1);
+    TrialReport.Spread outside = new TrialReport.Spread(300 * MB, 290 * MB, 310 * MB);
+    assertThat(
+            new TrialReport.Side("system", small, small, small, outside, 8000 * MB)
+                .overheadMebibytes())
+        .isEqualTo(768);
+  }
+
+  @Test
+  void outsideTheHeapCountsNothingTwice() {
+    // Resident, of which 1500 heap and 200 Spark's own off-heap memory: 300 are left.
+    assertThat(outsideHeap("mimalloc", 2000, 1500, 200, 40)).isEqualTo(300 * MB);
+    // Hardly touched heap: classes and code 100, direct buffers 50, the tokenizer's 10 and 40 ...
+    assertThat(outsideHeap("mimalloc", 900, 1500, 0, 40)).isEqualTo(200 * MB);
+    // ... which the system's allocator, as that of the whole process, counts itself.
+    assertThat(outsideHeap("system", 900, 1500, 0, 140)).isEqualTo(240 * MB);
+    assertThat(outsideHeap("system", 900, 1500, 200, 340)).isEqualTo(240 * MB);
+    assertThat(outsideHeap("system", 900, 1500, 0, 0)).isEqualTo(160 * MB);
+  }
+
+  private static long outsideHeap(
+      String allocator, long resident, long heapCommitted, long sparkOffHeap, long allocated) {
+    ExecutorSample sample =
+        new ExecutorSample(
+            new ExecutorSample.Executor("1", "host", 1),
+            0,
+            false,
+            new ExecutorSample.Memory(
+                resident * MB,
+                resident * MB,
+                heapCommitted / 2 * MB,
+                heapCommitted * MB,
+                100 * MB,
+                50 * MB,
+                0,
+                sparkOffHeap * MB,
+                allocated * MB,
+                10 * MB,
+                null,
+                null),
+            new ExecutorSample.Work(1, 1, 1, 1, 1, 0, allocator));
+    return Samples.part(1, 1, sample).outsideHeapPeak();
   }
 
   @Test
@@ -95,8 +148,8 @@ class AllocatorTrialTest {
 
   @Test
   void whatLimitsTheResultIsSaid() {
-    Run local = new Run(1, "system", 2, 2, MB, MB, MB, true, 1, 2, 10, 10, 5);
-    Run other = new Run(1, "mimalloc", 2, 2, MB, MB, MB, true, 1, 4, 10, 10, 5);
+    Run local = new Run(1, "system", "a", "fast", 2, 2, MB, MB, MB, true, 1, 2, 10, 10, 5);
+    Run other = new Run(1, "mimalloc", "a", "fast", 2, 2, MB, MB, MB, true, 1, 4, 10, 10, 5);
     assertThat(String.join("\n", new TrialReport(List.of(local, other)).lines()))
         .contains("one process here", "one round", "different numbers", "took 5.0 s");
   }
@@ -120,6 +173,8 @@ class AllocatorTrialTest {
         .put("executor_heap_bytes", "1073741824");
     Run run = Run.of(json, 3);
     assertThat(run.allocator()).isEqualTo("mimalloc");
+    assertThat(run.tokenizer()).isEqualTo("o200k_base");
+    assertThat(run.engine()).isEqualTo("fast (avx2)");
     assertThat(run.perCore()).isEqualTo(2.0);
     assertThat(run.resident()).isEqualTo(520_000_000);
     assertThat(run.outsideHeap()).isEqualTo(250_000_000);
@@ -156,6 +211,7 @@ class AllocatorTrialTest {
           {"--rounds", "0"},
           {"--rounds", "many"},
           {"--rounds"},
+          {"--output", ""},
           {"--input", "a"}
         }) {
       assertThatThrownBy(() -> AllocatorTrial.parse(List.of(wrong)))

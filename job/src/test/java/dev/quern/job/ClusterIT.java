@@ -13,10 +13,12 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.parquet.example.data.Group;
@@ -125,6 +127,52 @@ class ClusterIT {
               assertThat(executor.at("/process_id").asLong()).isEqualTo(victim.pid());
               assertThat(executor.at("/alive_at_end").asBoolean()).isFalse();
             });
+  }
+
+  @Test
+  @Tag("long")
+  void anAllocatorTrialHasNewExecutorsForEachRun() throws Exception {
+    documents(20_000, folder.resolve("sample"));
+    Path output = folder.resolve("trial");
+    Path log = folder.resolve("trial.log");
+    ProcessBuilder trial =
+        new ProcessBuilder(
+                PythonEnvironment.checkout().resolve("job/bin/quern").toString(),
+                "allocator-trial",
+                "--rounds",
+                "1",
+                "--master",
+                cluster.master(),
+                "--conf",
+                "spark.driver.host=127.0.0.1",
+                "--conf",
+                "spark.driver.bindAddress=127.0.0.1",
+                "--input",
+                folder.resolve("sample").toString(),
+                "--output",
+                output.toString())
+            .redirectErrorStream(true)
+            .redirectOutput(log.toFile());
+    trial.environment().keySet().removeIf(name -> name.startsWith("SPARK_"));
+    trial.environment().put("JAVA_HOME", System.getProperty("java.home"));
+    assertThat(trial.start().waitFor()).as(Files.readString(log)).isZero();
+
+    String said = Files.readString(log);
+    assertThat(said).contains("1024 MiB of heap per executor").doesNotContain("one process here");
+    Set<Long> processes = new HashSet<>();
+    int executors = 0;
+    for (String allocator : List.of("system", "mimalloc")) {
+      JsonNode summary = summary(output.resolve("runs").resolve("1-" + allocator));
+      for (JsonNode executor : summary.at("/executors")) {
+        if (executor.at("/documents").asLong() > 0) {
+          assertThat(executor.at("/allocator").asText()).isEqualTo(allocator);
+        }
+        processes.add(executor.at("/process_id").asLong());
+        executors++;
+      }
+    }
+    assertThat(executors).as(said).isGreaterThanOrEqualTo(2);
+    assertThat(processes).as(said).hasSize(executors);
   }
 
   /** Real text, cut at random: document i begins with its own number. */

@@ -154,6 +154,8 @@ class LauncherIT {
       "local[2]",
       "--driver-memory",
       "1g",
+      "--engine",
+      "reference",
       "--input",
       input.toString(),
       "--output",
@@ -162,11 +164,12 @@ class LauncherIT {
     Ran ran = run(ROOT.resolve("job/bin/quern"), "", arguments);
     assertThat(ran.code()).as(ran.errors()).isZero();
     assertThat(ran.output())
-        .contains("Run 1 of 2: system", "Run 2 of 2: mimalloc")
+        .contains("Run 1 of 2: system", "Run 2 of 2: mimalloc", "engine reference;")
         .containsPattern(
             "Recommended: --conf spark.quern.allocator=(system|mimalloc)"
                 + " --conf spark.executor.memoryOverhead=\\d+m");
     JsonNode figures = new ObjectMapper().readTree(output.resolve("allocator-trial.json").toFile());
+    assertThat(figures.at("/engine").asText()).isEqualTo("reference");
     assertThat(figures.at("/runs")).hasSize(2);
     assertThat(figures.at("/mimalloc/rss_peak_bytes/median").asLong()).isGreaterThan(50L << 20);
     assertThat(output.resolve("allocator-trial.png")).isNotEmptyFile();

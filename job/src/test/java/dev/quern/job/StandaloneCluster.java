@@ -72,6 +72,11 @@ final class StandaloneCluster implements AutoCloseable {
     }
   }
 
+  /** The URL for {@code --master}. */
+  String master() {
+    return master;
+  }
+
   /** Submits the job in client mode, in the background; {@link #await(Process)} ends it. */
   Process submit(String... arguments) throws IOException {
     List<String> all =
