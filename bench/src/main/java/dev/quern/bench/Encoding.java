@@ -7,6 +7,7 @@ import dev.quern.tokenizer.LibraryOptions;
 import dev.quern.tokenizer.NativeTokenizer;
 import dev.quern.tokenizer.QuernLibrary;
 import dev.quern.tokenizer.RawBatch;
+import java.io.File;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -61,9 +62,9 @@ interface Encoding extends AutoCloseable {
       QuernLibrary.load(
           new LibraryOptions(
               LibraryOptions.Allocator.valueOf(task.allocator().toUpperCase(Locale.ROOT)),
-              LibraryOptions.DEFAULT.library(),
+              task.library() == null ? null : Path.of(task.library()),
               LibraryOptions.DEFAULT.directory()));
-      batch = new RawBatch(texts.texts(), task.documents(), task.bytes());
+      batch = new RawBatch(texts.texts(), task.documents(), task.bytes(), task.addSpecialTokens());
     }
 
     @Override
@@ -100,6 +101,7 @@ interface Encoding extends AutoCloseable {
       description.put("engine_reason", tokenizer.engineReason());
       description.put("simd", tokenizer.simd());
       description.put("allocator", QuernLibrary.allocator());
+      description.put("library_bytes", new File(QuernLibrary.file()).length());
       description.put("tokenizer_hash", tokenizer.contentHash());
       return description;
     }

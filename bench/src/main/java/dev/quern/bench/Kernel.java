@@ -217,6 +217,9 @@ final class Kernel {
         plan.passes(),
         plan.clock(),
         timed,
+        false,
+        null,
+        null,
         ids == null ? null : ids.toString(),
         folder.resolve("result.json").toString());
   }

@@ -304,23 +304,30 @@ final class KernelCommand implements Callable<Integer> {
             BenchException.USAGE,
             "--clock cpu says nothing about several threads: leave it out, or set --threads 1");
       }
+    }
+    checkCpus(cpus, threads);
+    if (rounds < 1 || passes < 0 || piece < 0 || cuts.stream().anyMatch(cut -> cut < 1)) {
+      throw new BenchException(
+          BenchException.USAGE,
+          "--rounds and --cut are at least 1, --passes and --piece at least 0");
+    }
+    recordOptions.check();
+  }
+
+  /** Of --cpu: a core for each thread, and a program that can pin to it. */
+  static void checkCpus(List<Integer> cpus, List<Integer> threads) {
+    for (int number : threads) {
       if (!cpus.isEmpty() && cpus.size() < number) {
         throw new BenchException(
             BenchException.USAGE,
             "--cpu names " + cpus.size() + " cores for --threads " + number + ": name as many");
       }
     }
-    if (rounds < 1 || passes < 0 || piece < 0 || cuts.stream().anyMatch(cut -> cut < 1)) {
-      throw new BenchException(
-          BenchException.USAGE,
-          "--rounds and --cut are at least 1, --passes and --piece at least 0");
-    }
     if (!cpus.isEmpty() && !isOnThePath("taskset")) {
       throw new BenchException(
           BenchException.USAGE,
           "--cpu needs the command taskset, which is not on the PATH: leave --cpu out");
     }
-    recordOptions.check();
   }
 
   private static boolean isOnThePath(String command) {
@@ -431,11 +438,11 @@ final class KernelCommand implements Callable<Integer> {
         rounds);
   }
 
-  private static String lower(Enum<?> value) {
+  static String lower(Enum<?> value) {
     return value.name().toLowerCase(Locale.ROOT);
   }
 
-  private static void delete(Path folder) throws IOException {
+  static void delete(Path folder) throws IOException {
     try (Stream<Path> files = Files.walk(folder)) {
       for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
         Files.delete(file);

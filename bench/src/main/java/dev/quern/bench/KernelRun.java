@@ -139,6 +139,7 @@ final class KernelRun {
       Map<String, Object> memoryAfter = new LinkedHashMap<>();
       double sum = 0;
       List<Integer> parts = new ArrayList<>();
+      tellPerf("enable");
       while (task.passes() > 0
           ? warm.size() < task.passes()
           : (warm.size() < LEAST_WARM_PASSES || sum < ENOUGH_WARM_SECONDS)
@@ -160,6 +161,8 @@ final class KernelRun {
           memory(memoryAfter, Integer.toString(passes), "VmRSS");
         }
       }
+      tellPerf("disable");
+      memory(result, "vm_peak_mib", "VmPeak");
       if (!hash(parts, null, tokens).equals(hash)) {
         throw otherIds(warm.size() + 1);
       }
@@ -184,6 +187,13 @@ final class KernelRun {
           spent += seconds;
         }
         result.put("count_mb_s", speed(task.bytes(), least));
+      }
+    }
+
+    /** If it does not listen there are no samples, which who started both will see. */
+    private void tellPerf(String command) throws IOException {
+      if (task.control() != null) {
+        Files.writeString(Path.of(task.control()), command + "\n");
       }
     }
 

@@ -15,7 +15,8 @@ import java.util.Map;
  * What one process of one contender is to do, handed over as a JSON file (names in snake case) that
  * a JVM and a Python interpreter read alike.
  *
- * @param tool quern, jtokkit, gigatoken, snaptokens, tiktoken or tokenizers
+ * @param tool quern, quern-native (the same engine in a native program), jtokkit, gigatoken,
+ *     snaptokens, tiktoken or tokenizers
  * @param engine the engine asked of Quern: auto, fast, reference
  * @param allocator the allocator asked of Quern: auto, mimalloc, system
  * @param cacheBytes of each thread, asked of Quern; null: its default
@@ -31,6 +32,11 @@ import java.util.Map;
  * @param passes over the same text after the first; 0: as many as fill a second, at least 3
  * @param clock wall, or cpu: time of the processor that the encoding thread takes
  * @param timed false: only the first pass, for its ids
+ * @param addSpecialTokens of Quern: what the tokenizer's template adds, too
+ * @param library of Quern: the library's file, or for quern-native the program's; null: the packed
+ *     one
+ * @param control where {@code perf record --control} listens: sampling is on during the passes
+ *     after the first; null: it is not asked
  * @param ids file to write the first pass's ids to; null: only hash them
  * @param result file to write the result to, as JSON
  */
@@ -51,6 +57,9 @@ record KernelTask(
     int passes,
     String clock,
     boolean timed,
+    boolean addSpecialTokens,
+    String library,
+    String control,
     String ids,
     String result) {
   static final ObjectMapper JSON =

@@ -32,6 +32,15 @@ final class Processes implements Kernel.Runner {
 
   @Override
   public Map<String, Object> run(KernelTask task) throws IOException, InterruptedException {
+    return run(task, List.of(), Map.of());
+  }
+
+  /**
+   * As {@link #run(KernelTask)}, started by another program and in an environment with more
+   * variables.
+   */
+  Map<String, Object> run(KernelTask task, List<String> starter, Map<String, String> environment)
+      throws IOException, InterruptedException {
     Path file = folder.resolve("task.json");
     Path log = folder.resolve("log");
     Path resultFile = Path.of(task.result());
@@ -43,17 +52,18 @@ final class Processes implements Kernel.Runner {
           cpus.stream().limit(task.threads()).map(cpu -> Integer.toString(cpu)).toList();
       command.addAll(List.of("taskset", "-c", String.join(",", own)));
     }
+    command.addAll(starter);
     if (task.tool().equals("quern") || task.tool().equals("jtokkit")) {
       command.addAll(javaCommand(task, file));
+    } else if (task.tool().equals("quern-native")) {
+      command.addAll(List.of(task.library(), file.toString()));
     } else {
       command.addAll(List.of(python, peerScript().toString(), file.toString()));
     }
-    int status =
-        new ProcessBuilder(command)
-            .redirectErrorStream(true)
-            .redirectOutput(log.toFile())
-            .start()
-            .waitFor();
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+    builder.environment().putAll(environment);
+    int status = builder.start().waitFor();
     if (!Files.exists(resultFile)) {
       List<String> lines =
           new String(Files.readAllBytes(log), StandardCharsets.UTF_8).lines().toList();

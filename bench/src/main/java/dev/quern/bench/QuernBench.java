@@ -9,7 +9,7 @@ import picocli.CommandLine.Command;
     name = "quern-bench",
     mixinStandardHelpOptions = true,
     versionProvider = QuernBench.Version.class,
-    subcommands = {KernelCommand.class, SeamCommand.class},
+    subcommands = {KernelCommand.class, AllocatorCommand.class, SeamCommand.class},
     description = {
       "Measures Quern. A result is verified before it is timed, contenders take turns, and every"
           + " figure is given with its spread: minimum, median, maximum, and (maximum - minimum) /"
@@ -21,6 +21,7 @@ import picocli.CommandLine.Command;
       "  quern-bench kernel --tokenizer tokenizer.json --corpus docs.parquet --allocator"
           + " mimalloc,system",
       "  quern-bench kernel --tokenizer cl100k_base --peers venv/bin/python --record",
+      "  quern-bench allocator --corpus prose.parquet",
       "  quern-bench seam",
     },
     exitCodeListHeading = "%nExit codes:%n",

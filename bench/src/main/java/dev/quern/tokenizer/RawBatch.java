@@ -18,14 +18,17 @@ public final class RawBatch implements AutoCloseable {
   private final OffHeap.Block idOffsetBlock = new OffHeap.Block();
   private final int documents;
   private final long bytes;
+  private final long flags;
   private NativeTokenizer tokenizer;
 
   /**
    * Copies the documents.
    *
    * @param texts called once for each of {@code documents}; {@code bytes} of UTF-8 in all
+   * @param addSpecialTokens what the tokenizer's template adds, too
    */
-  public RawBatch(Supplier<byte[]> texts, int documents, long bytes) {
+  public RawBatch(Supplier<byte[]> texts, int documents, long bytes, boolean addSpecialTokens) {
+    this.flags = addSpecialTokens ? QuernLibrary.ADD_SPECIAL_TOKENS : 0;
     this.documents = documents;
     this.bytes = bytes;
     long text = textBlock.reserve(Math.max(1, bytes));
@@ -64,7 +67,7 @@ public final class RawBatch implements AutoCloseable {
             bytes,
             offsetBlock.address() + (long) from * Long.BYTES,
             to - from,
-            0,
+            flags,
             ids(from),
             begin(to) - begin(from) + (to - from),
             idOffsets(from)));
@@ -79,7 +82,10 @@ public final class RawBatch implements AutoCloseable {
       count +=
           checked(
               QuernLibrary.quern_count(
-                  tokenizer.handle, textBlock.address() + begin(i), begin(i + 1) - begin(i), 0));
+                  tokenizer.handle,
+                  textBlock.address() + begin(i),
+                  begin(i + 1) - begin(i),
+                  flags));
     }
     return count;
   }

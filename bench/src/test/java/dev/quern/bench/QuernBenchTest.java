@@ -32,8 +32,8 @@ class QuernBenchTest {
   @Test
   void helpNamesEveryCommandOptionAndExitCode() {
     assertThat(run("--help")).isZero();
-    assertThat(out.toString()).contains("kernel", "seam", "Exit codes:", "Examples:");
-    for (String command : List.of("kernel", "seam")) {
+    assertThat(out.toString()).contains("kernel", "allocator", "seam", "Exit codes:", "Examples:");
+    for (String command : List.of("kernel", "allocator", "seam")) {
       out.getBuffer().setLength(0);
       assertThat(run(command, "--help")).isZero();
       CommandLine parser = QuernBench.commandLine().getSubcommands().get(command);
@@ -79,6 +79,15 @@ class QuernBenchTest {
     assertThat(run("kernel", "--corpus", "/no/such/file")).isEqualTo(3);
     assertThat(error.toString()).contains("/no/such/file");
     assertThat(run("seam", "--forks", "-1")).isEqualTo(2);
+    assertThat(run("allocator", "--rounds", "0")).isEqualTo(2);
+    assertThat(run("allocator", "--threads", "100000")).isEqualTo(2);
+    assertThat(run("allocator", "--seat", "jvm", "--engine", "crate")).isEqualTo(2);
+    assertThat(error.toString()).contains("crate is native only");
+    assertThat(run("allocator", "--variable", "MIMALLOC_PURGE_DELAY")).isEqualTo(2);
+    assertThat(error.toString()).contains("--variable MIMALLOC_PURGE_DELAY: give NAME=VALUE");
+    assertThat(run("allocator", "--tokenizer", "ranks.tiktoken")).isEqualTo(2);
+    assertThat(run("allocator", "--cpu-shares", "false")).as("no checkout here").isEqualTo(2);
+    assertThat(error.toString()).contains("there is no folder native/rust");
   }
 
   @Test

@@ -1,0 +1,363 @@
+package dev.quern.bench;
+
+import dev.quern.bench.Allocator.Contender;
+import dev.quern.tokenizer.TokenizerSpec;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code quern-bench allocator}: see its description. */
+@Command(
+    name = "allocator",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    description = {
+      "What mimalloc gains in speed and costs in memory against the system's allocator: the"
+          + " experiment of Hugging Face tokenizers' pull request 2073, in a native program (native)"
+          + " and inside a JVM through JNA (jvm).",
+      "",
+      "The engine crate is that experiment: encode_batch of Hugging Face's crate, post-processing"
+          + " included, every encoding kept until the next call. reference and fast are Quern's"
+          + " engines as a job calls them. Every process's ids must be those of the crate.",
+      "",
+      "speed: round by round and in turn, fresh processes; the median and the best of their passes"
+          + " after the first, all threads together. memory: one process each makes --memory-passes"
+          + " passes; VmRSS after them, VmPeak. shares: of CPU time in malloc, free and realloc of"
+          + " the C library, in mimalloc, and in access to thread-local variables; by perf (event"
+          + " cpu-clock), where the machine lets us, of binaries with symbols.",
+      "",
+    },
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  quern-bench allocator --corpus prose.parquet --record      (half an hour)",
+      "  quern-bench allocator --mb 1 --rounds 1 --memory-passes 0  (a minute)",
+      "  quern-bench allocator --seat jvm --engine reference --variable MIMALLOC_PURGE_DELAY=0"
+          + " --variable MALLOC_ARENA_MAX=1",
+    })
+final class AllocatorCommand implements Callable<Integer> {
+  /** Where the engine runs. */
+  enum Seat {
+    NATIVE,
+    JVM
+  }
+
+  /** What encodes. */
+  enum Engine {
+    CRATE,
+    REFERENCE,
+    FAST
+  }
+
+  /** Who serves memory. */
+  enum Served {
+    SYSTEM,
+    MIMALLOC
+  }
+
+  @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
+
+  @Option(
+      names = "--tokenizer",
+      paramLabel = "NAME|FILE",
+      defaultValue = "gpt2",
+      description = "A built-in vocabulary or a tokenizer.json. Default: ${DEFAULT-VALUE}.")
+  String tokenizer;
+
+  @Option(
+      names = "--corpus",
+      split = ",",
+      paramLabel = "PATH",
+      description =
+          "Files, or folders of them, as of quern-bench kernel. Default: the sample that ships with"
+              + " quern-job.")
+  List<Path> corpus = new ArrayList<>();
+
+  @Option(
+      names = "--text-column",
+      paramLabel = "NAME",
+      defaultValue = "text",
+      description = "Column or field that holds the text. Default: ${DEFAULT-VALUE}.")
+  String textColumn;
+
+  @Option(
+      names = "--mb",
+      paramLabel = "M",
+      defaultValue = "0",
+      description = "Use only the first M MB of the corpus. Default: all of it.")
+  double megabytes;
+
+  @Option(
+      names = "--chunks",
+      paramLabel = "N",
+      defaultValue = "999",
+      description =
+          "Join the documents and cut them into about N of equal length; 0: as they are. Default:"
+              + " ${DEFAULT-VALUE}, as in the experiment.")
+  int chunks;
+
+  @Option(
+      names = "--seat",
+      split = ",",
+      paramLabel = "S",
+      defaultValue = "native,jvm",
+      description = "${COMPLETION-CANDIDATES}; both with a comma. Default: ${DEFAULT-VALUE}.")
+  List<Seat> seats;
+
+  @Option(
+      names = "--engine",
+      split = ",",
+      paramLabel = "E",
+      defaultValue = "crate,reference",
+      description =
+          "${COMPLETION-CANDIDATES}; several with commas; crate is native only. Default:"
+              + " ${DEFAULT-VALUE}.")
+  List<Engine> engines;
+
+  @Option(
+      names = "--allocator",
+      split = ",",
+      paramLabel = "A",
+      defaultValue = "system,mimalloc",
+      description = "${COMPLETION-CANDIDATES}; both with a comma. Default: ${DEFAULT-VALUE}.")
+  List<Served> allocators;
+
+  @Option(
+      names = "--variable",
+      paramLabel = "NAME=VALUE",
+      description =
+          "Measure once more with this environment variable, an option of an allocator: MIMALLOC_..."
+              + " with mimalloc, others (MALLOC_..., GLIBC_TUNABLES) with the system's. Repeat it"
+              + " for several, each for itself.")
+  List<String> variables = new ArrayList<>();
+
+  @Option(
+      names = "--threads",
+      split = ",",
+      paramLabel = "N",
+      description = "Threads that encode at the same time. Default: 1 and all cores.")
+  List<Integer> threads = new ArrayList<>();
+
+  @Option(
+      names = "--cpu",
+      split = ",",
+      paramLabel = "N",
+      description = "Cores to run on, by taskset, as of quern-bench kernel. Default: any.")
+  List<Integer> cpus = new ArrayList<>();
+
+  @Option(
+      names = "--rounds",
+      paramLabel = "N",
+      defaultValue = "5",
+      description = "Processes of every contender for speed. Default: ${DEFAULT-VALUE}.")
+  int rounds;
+
+  @Option(
+      names = "--passes",
+      paramLabel = "N",
+      defaultValue = "5",
+      description = "Passes of each after the first. Default: ${DEFAULT-VALUE}.")
+  int passes;
+
+  @Option(
+      names = "--memory-passes",
+      paramLabel = "N",
+      defaultValue = "50",
+      description = "Passes for memory; 0: it is not measured. Default: ${DEFAULT-VALUE}.")
+  int memoryPasses;
+
+  @Option(
+      names = "--cpu-shares",
+      paramLabel = "true|false",
+      arity = "1",
+      defaultValue = "true",
+      description = "Whether CPU time is sampled. Default: ${DEFAULT-VALUE}.")
+  boolean cpuShares;
+
+  @Mixin RecordOptions recordOptions;
+
+  @Override
+  public Integer call() throws IOException, InterruptedException {
+    check();
+    PrintWriter progress = spec.commandLine().getErr();
+    Map<String, Object> environment = Record.environment(RecordOptions.root(), recordOptions.note);
+    if (!cpus.isEmpty()) {
+      environment.put("pinned_to", cpus);
+    }
+    Path folder = Files.createTempDirectory("quern-bench");
+    try {
+      Corpus documents = documents(folder);
+      progress.printf(
+          Locale.ROOT,
+          "%s: %d documents, %.1f MB, SHA-256 %s%n",
+          documents.name(),
+          documents.documents(),
+          documents.bytes() / 1e6,
+          documents.hash());
+      boolean shares = cpuShares && CpuShares.isAvailable(folder);
+      if (cpuShares && !shares) {
+        progress.println("no shares of CPU time: perf is missing, or may not sample here");
+      }
+      AllocatorBuild build = new AllocatorBuild(RecordOptions.root());
+      List<String> builds = new ArrayList<>(allocators.stream().map(KernelCommand::lower).toList());
+      if (!builds.contains("system")) {
+        builds.add("system"); // the judge's
+      }
+      build.build(builds, progress);
+      Allocator.Plan plan =
+          new Allocator.Plan(
+              Kernel.name(tokenizer),
+              json(folder),
+              documents,
+              chunks,
+              contenders(),
+              threads(),
+              passes,
+              rounds,
+              memoryPasses,
+              shares);
+      List<Map<String, Object>> lines =
+          RecordOptions.withEnvironment(
+              new Allocator(plan, new Processes(folder, null, cpus)::run, build, folder, progress)
+                  .measure(),
+              environment);
+      recordOptions.finish(lines, AllocatorTable.of(lines), spec.commandLine().getOut(), progress);
+      return 0;
+    } finally {
+      KernelCommand.delete(folder);
+    }
+  }
+
+  private void check() {
+    int cores = Runtime.getRuntime().availableProcessors();
+    for (int number : threads) {
+      if (number < 1 || number > cores) {
+        throw new BenchException(
+            BenchException.USAGE,
+            "--threads "
+                + number
+                + ": a thread needs a core, and this machine gives 1 to "
+                + cores);
+      }
+    }
+    KernelCommand.checkCpus(cpus, threads());
+    if (rounds < 1 || passes < 1 || memoryPasses < 0 || chunks < 0 || megabytes < 0) {
+      throw new BenchException(
+          BenchException.USAGE,
+          "--rounds and --passes are at least 1; --memory-passes, --chunks and --mb at least 0");
+    }
+    for (String variable : variables) {
+      if (variable.indexOf('=') < 1) {
+        throw new BenchException(
+            BenchException.USAGE, "--variable " + variable + ": give NAME=VALUE");
+      }
+    }
+    if (contenders().isEmpty()) {
+      throw new BenchException(
+          BenchException.USAGE,
+          "--engine crate is native only: add --seat native, or the engine reference");
+    }
+    if (tokenizer.endsWith(".tiktoken")) {
+      throw new BenchException(
+          BenchException.USAGE,
+          "--tokenizer "
+              + tokenizer
+              + ": Hugging Face's crate reads no ranks; name a built-in vocabulary or a"
+              + " tokenizer.json");
+    }
+    recordOptions.check();
+  }
+
+  /** One and all: the two that the experiment has. */
+  private List<Integer> threads() {
+    if (!threads.isEmpty()) {
+      return threads;
+    }
+    int all = cpus.isEmpty() ? Runtime.getRuntime().availableProcessors() : cpus.size();
+    return all == 1 ? List.of(1) : List.of(1, all);
+  }
+
+  private List<Contender> contenders() {
+    List<Contender> contenders = new ArrayList<>();
+    for (Seat seat : seats) {
+      for (Engine engine : engines) {
+        if (seat == Seat.JVM && engine == Engine.CRATE) {
+          continue;
+        }
+        for (Served allocator : allocators) {
+          String[] names = {
+            KernelCommand.lower(seat), KernelCommand.lower(engine), KernelCommand.lower(allocator)
+          };
+          contenders.add(new Contender(names[0], names[1], names[2], Map.of()));
+          for (String variable : variables) {
+            if (variable.startsWith("MIMALLOC_") == (allocator == Served.MIMALLOC)) {
+              String[] parts = variable.split("=", 2);
+              contenders.add(
+                  new Contender(names[0], names[1], names[2], Map.of(parts[0], parts[1])));
+            }
+          }
+        }
+      }
+    }
+    return contenders;
+  }
+
+  private Corpus documents(Path folder) throws IOException {
+    Corpus whole =
+        Corpus.read(
+            corpus,
+            new Corpus.Options(textColumn, false, Math.round(megabytes * 1e6), 0),
+            folder.resolve("corpus"));
+    return chunks == 0 ? whole : chunked(whole, chunks, folder.resolve("chunks"));
+  }
+
+  /** The documents, a line feed behind each, cut at characters into about so many equal ones. */
+  static Corpus chunked(Corpus whole, int chunks, Path file) throws IOException {
+    byte[] all = new byte[Math.toIntExact(whole.bytes() + whole.documents())];
+    int at = 0;
+    try (Documents.Reader reader = new Documents.Reader(whole.file())) {
+      for (byte[] text = reader.text(); text != null; text = reader.text()) {
+        System.arraycopy(text, 0, all, at, text.length);
+        at += text.length;
+        all[at++] = '\n';
+      }
+    }
+    Documents.Writer writer = new Documents.Writer(file);
+    int documents = 0;
+    try (writer) {
+      int begin = 0;
+      for (int chunk = 1; chunk <= chunks; chunk++) {
+        int end = (int) ((long) all.length * chunk / chunks);
+        while (end < all.length && (all[end] & 0xC0) == 0x80) {
+          end++; // within a character
+        }
+        if (end > begin) {
+          writer.text(Arrays.copyOfRange(all, begin, end));
+          documents++;
+          begin = end;
+        }
+      }
+    }
+    return new Corpus(whole.name(), file, documents, all.length, writer.hash(), 0);
+  }
+
+  private Path json(Path folder) throws IOException {
+    if (!TokenizerSpec.builtInNames().contains(tokenizer)) {
+      KernelTask.spec(tokenizer, null); // says if it can't be read
+      return Path.of(tokenizer).toAbsolutePath();
+    }
+    Path json = folder.resolve("tokenizer.json");
+    TokenizerJson.write(TokenizerSpec.builtIn(tokenizer), json);
+    return json;
+  }
+}
