@@ -429,6 +429,91 @@ fn every_call_is_the_references() {
     }
 }
 
+/// A batch is its documents one by one, by either engine: ids and where they end, or the first that is refused and why.
+#[test]
+fn a_batch_is_its_documents() {
+    let mut random = Random::new("a_batch_is_its_documents");
+    let (mut invalid, mut special) = (0, 0);
+    for (name, file, options) in fast_files() {
+        for policy in [SpecialTokensInText::Text, SpecialTokensInText::Token, SpecialTokensInText::Error] {
+            let [fast, reference] = [EngineChoice::Fast, EngineChoice::Reference].map(|engine| {
+                let options = Options { engine, special_tokens_in_text: policy, ..options.clone() };
+                Tokenizer::load(&file, &options).unwrap_or_else(|error| panic!("{name}: {error:?}"))
+            });
+            for round in 0..30 {
+                let mut bytes = random.text().into_bytes();
+                let mut offsets = vec![bytes.len() as i64];
+                for _ in 0..random.below(20) {
+                    match random.below(4) {
+                        0 => {}
+                        1 => bytes.extend(random.text().chars().take(1).collect::<String>().bytes()),
+                        _ => bytes.extend(random.text().bytes()),
+                    }
+                    offsets.push(bytes.len() as i64);
+                }
+                let (begin, end) = (offsets[0] as usize, bytes.len());
+                match round % 4 {
+                    // A byte that is wrong where it is, or a document that ends inside of a character: of both.
+                    0 if begin < end => {
+                        bytes[begin + random.below(end - begin)] = 128 + random.below(128) as u8
+                    }
+                    1 if offsets.len() > 2 => {
+                        let at = 1 + random.below(offsets.len() - 2);
+                        offsets[at] -= (offsets[at] - offsets[at - 1]).min(1);
+                    }
+                    _ => {}
+                }
+                bytes.extend(random.text().bytes());
+                for (add_special_tokens, replace_invalid) in
+                    [(false, false), (false, true), (true, false), (true, true)]
+                {
+                    let how = Encode { add_special_tokens, replace_invalid };
+                    let mut expected = Ok((Vec::<u32>::new(), vec![0_i64]));
+                    for (index, pair) in offsets.windows(2).enumerate() {
+                        let document = &bytes[pair[0] as usize..pair[1] as usize];
+                        let mut alone = vec![0; 4 * document.len() + 16];
+                        match reference.encode(document, how, &mut alone) {
+                            Ok(n) => {
+                                let (ids, ends) = expected.as_mut().unwrap();
+                                ids.extend(&alone[..n]);
+                                ends.push(ids.len() as i64);
+                            }
+                            Err(error) => {
+                                invalid += (error.kind == Kind::InvalidUtf8) as usize;
+                                special += (error.kind == Kind::SpecialToken) as usize;
+                                expected = Err((index, error));
+                                break;
+                            }
+                        }
+                    }
+                    let all = expected.as_ref().map_or(bytes.len(), |(ids, _)| ids.len());
+                    for tokenizer in [&fast, &reference] {
+                        for room in [all + 5, all, random.below(all + 1), 0] {
+                            let mut ids = vec![u32::MAX; room + 5];
+                            let mut ends = vec![-1; offsets.len()];
+                            let found =
+                                tokenizer.encode_batch(&bytes, &offsets, how, &mut ids[..room], &mut ends);
+                            let what = || {
+                                format!("{name}, {policy:?}, {how:?}, room for {room}: {offsets:?} {bytes:?}")
+                            };
+                            assert!(ids[room..].iter().all(|id| *id == u32::MAX), "{}", what());
+                            match &expected {
+                                Err(error) => assert_eq!(found.as_ref(), Err(error), "{}", what()),
+                                Ok((expected, all_ends)) => {
+                                    assert_eq!(found, Ok(all), "{}", what());
+                                    assert_eq!(&ends, all_ends, "{}", what());
+                                    assert!(room < all || ids[..all] == *expected, "{}", what());
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(invalid > 100 && special > 100, "the documents must have errors: {invalid}, {special}");
+}
+
 #[test]
 fn a_part_that_the_fast_engine_does_not_know_is_named() {
     for (name, json) in families() {

@@ -9,11 +9,11 @@
 //! may be numbered by the rank of its one pair: a pair's table entry is the number of the token it makes,
 //! and that is its rank too. A token that its own bytes don't lead to is never made by merges at all; with
 //! ignore_merges it is found when it is a whole pre-token, and only then.
-//! Tests: `fast_equals_the_judge`, `merges_out_of_order`.
+//! Test: `fast_equals_naive_equals_the_judge`, with merges in any order.
 //!
 //! # Cuts
 //! A boundary that no token spans (with the bytes around it) is crossed by no merge, in any order; so both
-//! sides may be encoded alone. See `Joints`. Test: `cuts_between_characters`.
+//! sides may be encoded alone. See `Joints`. Test: `long_documents`.
 use crate::Unsupported;
 use crate::memory::{Carver, Table};
 use crate::pairs::{NONE, Pairs, TOKEN_BITS, VALUE_BITS};

@@ -4,7 +4,8 @@
 //! A pre-token of up to 15 bytes is its own key, with its length in the last byte: equal keys are equal pre-tokens,
 //! so what the cache says is what would be computed again, whatever was evicted in between. Longer ones, up to 31
 //! bytes, and those of many ids stand in `Wide`. Results are copied out before the next look-up; nothing keeps a
-//! pointer into a cache. Tests: `fast_equals_the_judge`, `caches_and_batches_change_nothing`.
+//! pointer into a cache. Tests: `front_gives_what_came_in`, `wide_gives_what_came_in`,
+//! `caches_and_threads_change_nothing`.
 use crate::bpe::{hash_key, prefetch};
 use crate::memory::{Carver, Table};
 use crate::window::{self, Portable};
@@ -555,6 +556,247 @@ unsafe fn four_keys(batch: &mut Batch, i: usize, places: [*const u8; 4], front: 
         _mm_storeu_si128(batch.lines.as_mut_ptr().add(i).cast(), lines);
         for k in 0..4 {
             prefetch(front.line(*batch.lines.as_ptr().add(i + k)).cast());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpe::key_of;
+    use crate::random::{Random, seed};
+    use std::collections::HashMap;
+
+    /// What a tokenizer would make of a pre-token, the same each time: `most` ids at most, the greatest ones too.
+    fn ids(generation: u64, text: &[u8], most: usize) -> Vec<u32> {
+        let mut r = Random(crate::bpe::hash_bytes(text) ^ generation | 1);
+        r.next();
+        let n = 1 + r.below(most);
+        (0..n).map(|_| if r.below(8) == 0 { ID } else { r.below(1 << COUNT_SHIFT) as u32 }).collect()
+    }
+
+    /// Pre-tokens that differ in little: in length, in the last byte, in a zero more.
+    fn pre_tokens(r: &mut Random, n: usize, longest: usize) -> Vec<Vec<u8>> {
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        while all.len() < n {
+            let mut text: Vec<u8> = match all.len() {
+                0 => vec![],
+                old if r.below(2) == 0 => all[r.below(old)].clone(),
+                _ => (0..r.below(longest)).map(|_| r.below(256) as u8).collect(),
+            };
+            text.push([0, 0xff, b' ', b'a', r.below(256) as u8][r.below(5)]);
+            if text.len() <= longest {
+                all.push(text);
+            }
+        }
+        all
+    }
+
+    fn levels(
+        mut test: impl FnMut(&mut dyn FnMut(&mut Batch, usize, &[u8], usize, &Front) -> (usize, usize)),
+    ) {
+        macro_rules! with {
+            ($level:expr) => {{
+                let level = $level;
+                test(&mut |batch, n, text, base, front| {
+                    let (mut found, mut missed) = (0, 0);
+                    let sixteen = Sixteen::new(text);
+                    for from in (0..n).step_by(CHUNK) {
+                        // SAFETY: the starts are places in the text; holding the level proves that the CPU has the
+                        // instructions.
+                        unsafe {
+                            level.keys(batch, from, n.min(from + CHUNK), &sixteen, base, front);
+                            // In two steps, as where a document ends.
+                            let middle = from + (n.min(from + CHUNK) - from) / 3;
+                            level.probe(batch, from, middle, &mut found, &mut missed, front);
+                            level.probe(batch, middle, n.min(from + CHUNK), &mut found, &mut missed, front);
+                        }
+                    }
+                    (found, missed)
+                })
+            }};
+        }
+        with!(Portable);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(level) = window::x86::Avx2::new() {
+            with!(level);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(level) = window::x86::Avx512::new() {
+            with!(level);
+        }
+    }
+
+    /// Batches go through the front cache as in an encoding. Whatever it finds is what came in, and it finds.
+    #[test]
+    fn front_gives_what_came_in() {
+        let mut r = Random(seed());
+        // SAFETY: numbers, which may be zero.
+        let mut batch: Box<Batch> = Box::new(unsafe { std::mem::zeroed() });
+        for (lines, pool) in [(1, 30), (7, 100), (64, 300), (5000, 600)] {
+            let pool = pre_tokens(&mut r, pool, 20);
+            levels(|passes| {
+                let mut front = Front::new(lines * 64, &mut Carver::new(lines * 64));
+                let (mut hits, mut late, mut promoted, mut wide, mut unknown) = (0, 0, 0, 0, 0);
+                for round in 0..60 {
+                    let generation = round / 20;
+                    if round % 20 == 0 {
+                        front.clear();
+                    }
+                    let (base, n) = (r.below(5), r.below(BATCH + 1));
+                    let mut text = vec![b'.'; base];
+                    for i in 0..n {
+                        batch.starts[i] = (text.len() - base) as u32;
+                        text.extend(&pool[r.below(pool.len())]);
+                    }
+                    batch.starts[n] = (text.len() - base) as u32;
+                    text.extend(&b"behind the last one"[r.below(20)..]);
+                    let (found, missed) = passes(&mut batch, n, &text, base, &front);
+                    let place = |batch: &Batch, i: usize| {
+                        &text[base + batch.starts[i] as usize..base + batch.starts[i + 1] as usize]
+                    };
+                    // Of more than FRONT_IDS ids: in the wide cache.
+                    let of = |text: &[u8]| ids(generation, text, 6);
+                    let (mut m, mut at) = (0, 0);
+                    for i in 0..n {
+                        let text = place(&batch, i);
+                        assert_eq!(text.len() < 16, batch.keys[i] >> 120 < 16);
+                        if text.len() < 16 {
+                            assert_eq!(batch.keys[i], key_of(text));
+                        }
+                        if m < missed && batch.missed[m].0 as usize == i {
+                            assert_eq!(batch.missed[m].1 as usize, at);
+                            m += 1;
+                            continue;
+                        }
+                        let wanted = of(text);
+                        assert!(text.len() < 16 && wanted.len() <= FRONT_IDS);
+                        assert_eq!(batch.ids[at..at + wanted.len()], wanted);
+                        at += wanted.len();
+                        hits += 1;
+                    }
+                    assert_eq!((m, at), (missed, found));
+                    for (i, _) in &batch.missed[..missed] {
+                        let (text, key, line) =
+                            (place(&batch, *i as usize), batch.keys[*i as usize], batch.lines[*i as usize]);
+                        if text.len() >= 16 {
+                            continue;
+                        }
+                        let (hash, wanted) = (hash_key(key), of(text));
+                        let in_first = front.is_wide(key, line, hash);
+                        let mut out = [7; FRONT_IDS];
+                        // SAFETY: room for FRONT_IDS values.
+                        match unsafe { front.late(key, line, hash, out.as_mut_ptr()) } {
+                            Late::Ids(n) => {
+                                assert_eq!(out[..n], wanted);
+                                late += 1;
+                                promoted += !in_first as usize;
+                            }
+                            Late::Wide => {
+                                assert!(wanted.len() > FRONT_IDS);
+                                wide += 1;
+                            }
+                            Late::Unknown => {
+                                assert!(!in_first);
+                                match wanted.len() {
+                                    ..=FRONT_IDS => front.insert(key, line, &wanted),
+                                    _ => front.insert_wide(key, line),
+                                }
+                                unknown += 1;
+                            }
+                        }
+                        assert!(front.is_wide(key, line, hash), "it stands in its first line now");
+                    }
+                }
+                println!(
+                    "{lines}: {hits} hits, {late} late, {promoted} promoted, {wide} wide, {unknown} unknown"
+                );
+                assert!(hits > 1000 / pool.len() && late > 0 && wide > 0 && unknown > 0);
+                assert!(promoted > 0 || lines == 1 || lines == 5000);
+                // With room for all of them each comes in once a generation, and hardly more.
+                assert!(lines < 5000 || unknown < 4 * pool.len());
+            });
+        }
+    }
+
+    /// What two others push out of its first line is found in its second one, and comes back; of one id it is gone.
+    #[test]
+    fn front_gives_a_second_chance() {
+        for (n, again) in [(1, false), (2, true), (FRONT_IDS, true)] {
+            let mut front = Front::new(64 * 64, &mut Carver::new(64 * 64));
+            let (key, line) = (key_of(b"pushed out"), 5 * 64);
+            let hash = hash_key(key);
+            assert_ne!(front.second(hash), line);
+            let wanted = &[1, 2, 3, ID][..n];
+            front.insert(key, line, wanted);
+            front.insert(key_of(b"x"), line, &[5]);
+            front.insert(key_of(b"y"), line, &[6]);
+            assert!(!front.is_wide(key, line, hash));
+            let mut out = [7; FRONT_IDS];
+            // SAFETY: room for FRONT_IDS values.
+            let found = unsafe { front.late(key, line, hash, out.as_mut_ptr()) };
+            match found {
+                Late::Ids(found) => assert_eq!((&out[..found], again), (wanted, true)),
+                _ => assert!(!again && matches!(found, Late::Unknown)),
+            }
+            assert_eq!(front.is_wide(key, line, hash), again);
+        }
+    }
+
+    #[test]
+    fn wide_gives_what_came_in() {
+        let mut r = Random(seed());
+        for (buckets, pool) in [(1, 20), (2, 40), (300, 400), (4000, 400)] {
+            let mut wide =
+                Wide::new(buckets * size_of::<Bucket>(), &mut Carver::new(buckets * size_of::<Bucket>()));
+            let pool = pre_tokens(&mut r, pool, 31);
+            let (mut found_in_all, mut not_found, mut both) = (0, 0, 0);
+            for generation in 0..3 {
+                wide.clear();
+                let mut known: HashMap<&[u8], Vec<u32>> = HashMap::new();
+                let mut last: Option<&[u8]> = None;
+                for _ in 0..4000 {
+                    let text = &pool[r.below(pool.len())][..];
+                    let place = |text: &[u8]| {
+                        let key = if text.len() < 16 { [key_of(text), 0] } else { wide_key(text) };
+                        let hash = if text.len() < 16 { hash_key(key[0]) } else { wide_hash(&key) };
+                        (key, hash)
+                    };
+                    let find = |wide: &Wide, text: &[u8]| {
+                        let (key, hash) = place(text);
+                        let mut out = [7; WIDE_IDS + 1];
+                        // SAFETY: room for WIDE_IDS values.
+                        let n = unsafe { wide.find(&key, hash, out.as_mut_ptr()) };
+                        assert_eq!(out[WIDE_IDS], 7);
+                        out[..n].to_vec()
+                    };
+                    let found = find(&wide, text);
+                    if !found.is_empty() {
+                        assert_eq!(Some(&found), known.get(text), "{text:?}");
+                        found_in_all += 1;
+                        continue;
+                    }
+                    not_found += 1;
+                    let wanted = ids(generation, text, WIDE_IDS);
+                    let (key, hash) = place(text);
+                    wide.insert(&key, hash, &wanted);
+                    assert_eq!(find(&wide, text), wanted, "{text:?}");
+                    // Two small ones have room in a bucket.
+                    if let Some(last) = last
+                        && buckets == 1
+                        && wanted.len() <= SLOT_IDS
+                        && known[last].len() <= SLOT_IDS
+                    {
+                        assert_eq!(find(&wide, last), known[last]);
+                        both += 1;
+                    }
+                    known.insert(text, wanted);
+                    last = Some(text);
+                }
+            }
+            println!("{buckets}: {found_in_all} found, {not_found} not");
+            assert!(found_in_all > 0 && not_found > 0 && (buckets > 1 || both > 0));
+            assert!(buckets < 4000 || found_in_all > 5 * not_found);
         }
     }
 }

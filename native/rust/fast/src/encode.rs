@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A batch goes on over the ends of documents, so that short ones cost no more than long ones.
-//! Tests: `fast_equals_the_judge`, `caches_and_batches_change_nothing`.
+//! Tests: `fast_equals_naive_equals_the_judge`, `batches_equal_their_documents`.
 use crate::bpe::{Bpe, Job, PIECE_DOUBTFUL, SMALL, Scratch, prefetch};
 use crate::cache::{
     BATCH, Batch, CHUNK, FRONT_IDS, Front, ID, Late, Passes, SLACK, Sixteen, WIDE_IDS, Wide, wide_hash,
@@ -23,21 +23,6 @@ use crate::pretoken::{Pattern, han_or_kana};
 use crate::unicode::{self as u, decode};
 use crate::window::{self, Level, Portable};
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
-
-/// With feature `stats`: pre-tokens, front misses, second chances, vocabulary hits, wide hits, merged, of > 31 bytes,
-/// bytes merged; ticks of the stages from 8 on; 13: how often the plain way was taken.
-pub static STATS: [std::sync::atomic::AtomicU64; 16] = [const { std::sync::atomic::AtomicU64::new(0) }; 16];
-#[inline(always)]
-fn tick() -> u64 {
-    // SAFETY: reads a counter.
-    if cfg!(feature = "stats") { unsafe { std::arch::x86_64::_rdtsc() } } else { 0 }
-}
-#[inline(always)]
-fn count(what: usize, n: usize) {
-    if cfg!(feature = "stats") {
-        STATS[what].fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
-    }
-}
 
 /// What a thread keeps between calls: caches of one tokenizer and room for a batch. It grows only with the
 /// longest pre-token it met.
@@ -406,7 +391,6 @@ unsafe fn boundaries<L: Level, const P: u8>(
                 }
             }
             // The plain way: one pre-token, and its cuts as far as the batch has room.
-            count(13, 1);
             if cursor.hard_end <= cursor.at {
                 cursor.hard_end = s.pattern.end(text, cursor.at);
             }
@@ -462,13 +446,9 @@ unsafe fn run<L: Level + Passes + Misses, const P: u8>(
     let mut cursor = Cursor { document: 0, at: documents.begin, hard_end: 0 };
     while cursor.document < documents.ends.len() {
         let (base, document) = (cursor.at, cursor.document);
-        let t0 = tick();
         let room = &mut *state.room;
         // SAFETY: the caller vouches for the CPU.
         let (n, ended) = unsafe { boundaries::<L, P>(&s, level, documents, &mut cursor, base, room) };
-        count(0, n);
-        let t1 = tick();
-        count(8, (t1 - t0) as usize);
         let (mut used, mut missed, mut from, mut end) = (0usize, 0usize, 0, 0);
         while from < n || end < ended {
             let chunk = n.min(from + CHUNK);
@@ -486,15 +466,10 @@ unsafe fn run<L: Level + Passes + Misses, const P: u8>(
                 end += 1;
             }
         }
-        count(1, missed);
-        let t3 = tick();
-        count(10, (t3 - t1) as usize);
         if missed > 0 {
             // SAFETY: the caller vouches for the CPU.
             unsafe { level.resolve(&s, state, documents, base, missed) };
         }
-        let t4 = tick();
-        count(11, (t4 - t3) as usize);
         let (mut copied, mut m) = (0, 0);
         for end in 0..=ended {
             let (ids, misses) = match state.room.ends[..ended].get(end) {
@@ -522,7 +497,6 @@ unsafe fn run<L: Level + Passes + Misses, const P: u8>(
                 id_ends[document + end] = out.len as i64;
             }
         }
-        count(12, (tick() - t4) as usize);
     }
 }
 
@@ -630,7 +604,6 @@ fn resolve<const WITH_LANES: bool>(
             // SAFETY: `found` has room for SMALL ids a missed pre-token.
             match unsafe { state.front.late(keys[i], lines[i], hash, found) } {
                 Late::Ids(n) => {
-                    count(2, 1);
                     done(n);
                     continue;
                 }
@@ -650,7 +623,6 @@ fn resolve<const WITH_LANES: bool>(
         };
         let (is, mut doubtful) = whole(id);
         if is {
-            count(3, 1);
             if !doubtful {
                 state.front.insert(keys[i], lines[i], &[id]);
             }
@@ -664,7 +636,6 @@ fn resolve<const WITH_LANES: bool>(
             // SAFETY: as above.
             let n = unsafe { state.wide.find(&key, hash, found) };
             if n > 0 {
-                count(4, 1);
                 done(n);
                 continue;
             }
@@ -673,7 +644,6 @@ fn resolve<const WITH_LANES: bool>(
             let (is, in_doubt) = whole(s.bpe.long(&text[begin..end]));
             doubtful = in_doubt;
             if is {
-                count(3, 1);
                 let id = s.bpe.long(&text[begin..end]) & ID;
                 if len < 32 && !doubtful {
                     state.wide.insert(&wide_key(&text[begin..end]), hash, &[id]);
@@ -702,9 +672,6 @@ fn resolve<const WITH_LANES: bool>(
             }
             room.queued[at] = m as u16 + 1;
         }
-        count(5, 1);
-        count(6, (len > 31) as usize);
-        count(7, len);
         // To be merged: at most an id a byte.
         room.results[m] = (used as u32, 0);
         used += len;

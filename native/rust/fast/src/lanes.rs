@@ -313,3 +313,149 @@ unsafe fn find(bpe: &Bpe, left: __m512i, right: __m512i, wanted: __mmask16) -> _
         _mm512_mask_mov_epi32(none, is as u16 | (is_high as u16) << 8, made)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpe::{Index, Job, Scratch, Token, Vocabulary};
+    use crate::random::{Random, seed};
+    use std::collections::HashMap;
+
+    /// The bytes and what some random merges of few letters make, in any order, some of them in several ways.
+    fn vocabulary(r: &mut Random) -> Vocabulary {
+        let mut texts: Vec<Vec<u8>> = (0..=255).map(|b| vec![b]).collect();
+        let letters = 2 + r.below(6);
+        let mut merges = Vec::new();
+        for _ in 0..r.below(400) {
+            let mut any = || {
+                // Mostly letters and what was made of them, so that merges meet.
+                let made = texts.len() - 256;
+                if r.below(40) == 0 {
+                    r.below(256)
+                } else if made > 0 && r.below(2) == 0 {
+                    256 + r.below(made)
+                } else {
+                    b'a' as usize + r.below(letters)
+                }
+            };
+            let (a, b) = (any(), any());
+            let text = [&texts[a][..], &texts[b]].concat();
+            if text.len() > LONGEST {
+                continue;
+            }
+            let made = texts.iter().position(|t| *t == text).unwrap_or_else(|| {
+                texts.push(text);
+                texts.len() - 1
+            });
+            merges.push([a as u32, b as u32, made as u32]);
+        }
+        if r.below(2) == 0 {
+            for i in (1..merges.len()).rev() {
+                merges.swap(i, r.below(i + 1));
+            }
+        }
+        let mut v = Vocabulary { bytes: Vec::new(), tokens: Vec::new(), merges, ignore_merges: false };
+        for (i, text) in texts.iter().enumerate() {
+            let (begin, len) = (v.bytes.len() as u32, text.len() as u32);
+            v.tokens.push(Token { begin, len, id: 7 + 3 * i as u32 });
+            v.bytes.extend(text);
+        }
+        v
+    }
+
+    #[target_feature(
+        enable = "avx2,bmi1,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vbmi,avx512vbmi2"
+    )]
+    unsafe fn merge_compiled(groups: &mut [Lanes], bpe: &Bpe) {
+        // SAFETY: as the caller's.
+        unsafe { merge(groups, bpe) }
+    }
+
+    #[test]
+    fn lanes_equal_jobs() {
+        if crate::window::x86::Avx512::new().is_none() {
+            println!("without AVX-512 there are no lanes");
+            return;
+        }
+        let mut r = Random(seed());
+        // SAFETY: numbers, which may be zero.
+        let mut groups: Box<[Lanes; 2]> = Box::new(unsafe { std::mem::zeroed() });
+        let mut merged = 0;
+        for _ in 0..60 {
+            let v = vocabulary(&mut r);
+            let ranks: HashMap<(u32, u32), (usize, u32)> =
+                v.merges.iter().enumerate().map(|(rank, [a, b, made])| ((*a, *b), (rank, *made))).collect();
+            let ids: Vec<u32> = v.tokens.iter().map(|t| t.id).collect();
+            let naive = |text: &[u8]| -> Vec<u32> {
+                let mut symbols: Vec<u32> = text.iter().map(|b| *b as u32).collect();
+                let lowest = |symbols: &[u32]| {
+                    let pairs = symbols.windows(2).enumerate();
+                    pairs
+                        .filter_map(|(i, w)| ranks.get(&(w[0], w[1])).map(|(rank, made)| (*rank, i, *made)))
+                        .min()
+                };
+                while let Some((_, at, made)) = lowest(&symbols) {
+                    symbols[at] = made;
+                    symbols.remove(at + 1);
+                }
+                symbols.iter().map(|s| ids[*s as usize]).collect()
+            };
+            let index = Index::new(&v);
+            let letters = 2 + r.below(6);
+            let bpe = Bpe::new(
+                Vocabulary {
+                    bytes: v.bytes.clone(),
+                    tokens: v.tokens.clone(),
+                    merges: v.merges.clone(),
+                    ..v
+                },
+                index,
+            )
+            .unwrap();
+            for _ in 0..60 {
+                let mut texts: [Vec<Vec<u8>>; 2] = Default::default();
+                let used = 1 + r.below(2);
+                for (lanes, texts) in groups[..used].iter_mut().zip(&mut texts) {
+                    lanes.clear();
+                    let longest = 2 + r.below(LONGEST - 1);
+                    for lane in 0..r.below(LANES + 1) {
+                        let n = if r.below(4) == 0 { longest } else { 2 + r.below(longest - 1) };
+                        let byte = |r: &mut Random| match r.below(30) {
+                            0 => r.below(256) as u8,
+                            _ => b'a' + r.below(letters) as u8,
+                        };
+                        let text: Vec<u8> = (0..n).map(|_| byte(&mut r)).collect();
+                        lanes.set(lane, &text);
+                        texts.push(text);
+                    }
+                }
+                // SAFETY: the level says that the CPU has the instructions.
+                unsafe { merge_compiled(&mut groups[..used], &bpe) };
+                for (lanes, texts) in groups.iter().zip(&texts) {
+                    for (lane, text) in texts.iter().enumerate() {
+                        let wanted = naive(text);
+                        merged += text.len() - wanted.len();
+                        let mut of_lane = [0; LONGEST];
+                        let n = lanes.ids(lane, &mut of_lane);
+                        assert_eq!(of_lane[..n], wanted, "lane {lane}: {text:?}");
+                        let mut job = Job::default();
+                        bpe.start(&mut job, text);
+                        while !bpe.select(&mut job) {
+                            bpe.take_in(&mut job);
+                        }
+                        let (mut of_job, mut bytes) = (Vec::new(), 0);
+                        bpe.ids(&job, |id, n| {
+                            of_job.push(id);
+                            bytes += n;
+                        });
+                        assert_eq!((&of_job, bytes), (&wanted, text.len()), "{text:?}");
+                        let mut alone = Vec::new();
+                        bpe.merge(text, &mut Scratch::default(), |id, _| alone.push(id));
+                        assert_eq!(alone, wanted, "{text:?}");
+                    }
+                }
+            }
+        }
+        assert!(merged > 10_000, "the texts must have something to merge: {merged}");
+    }
+}

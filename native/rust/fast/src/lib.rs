@@ -17,11 +17,14 @@ mod memory;
 mod normalize;
 mod pairs;
 mod pretoken;
+#[cfg(test)]
+#[path = "../tests/common/random.rs"]
+mod random;
 mod unicode;
 mod unicode_tables;
 mod window;
 
-pub use encode::{STATS, Simd, ThreadState};
+pub use encode::{Simd, ThreadState};
 pub use pretoken::Pattern;
 /// The texts of the regexes that are recognised.
 pub mod patterns {

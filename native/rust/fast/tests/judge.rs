@@ -365,10 +365,12 @@ fn windows_and_batches_begin_anywhere() {
             case.compare(&format!("{}{tail}", "a".repeat(n)));
             case.compare(&format!("{}{tail}", " a".repeat(n)));
         }
-        // A batch is 256 pre-tokens.
-        for n in 0..40 {
-            case.compare(&format!("{}{tail}", "a ".repeat(260 - n)));
-            case.compare(&format!("{}{tail}", "中\n".repeat(260 - n)));
+        // Pre-tokens are looked up 256 at a time, and a batch is 1024 of them.
+        for edge in [256, 1024] {
+            for n in 0..40 {
+                case.compare(&format!("{}{tail}", "a ".repeat(edge + 4 - n)));
+                case.compare(&format!("{}{tail}", "中\n".repeat(edge + 4 - n)));
+            }
         }
     }
 }
@@ -409,6 +411,194 @@ fn caches_and_threads_change_nothing() {
             // SAFETY: initialized above.
             assert!(out[room..].iter().all(|v| unsafe { v.assume_init() } == 77));
         }
+    }
+}
+
+/// Documents for a batch: empty ones and such of a character, also in hundreds; what is generated; one text cut
+/// anywhere, so that they end inside of runs and added tokens; such that fill a batch of pre-tokens, or nearly.
+fn some_documents(r: &mut Random) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let cut = |r: &mut Random, all: &mut Vec<String>, text: &str, longest: usize| {
+        let mut begin = 0;
+        while begin < text.len() {
+            let mut end = (begin + r.below(longest + 1)).min(text.len());
+            while !text.is_char_boundary(end) {
+                end += 1;
+            }
+            all.push(text[begin..end].into());
+            begin = end;
+        }
+    };
+    for _ in 0..1 + r.below(4) {
+        match r.below(9) {
+            0 => all.extend((0..r.below(20)).map(|_| String::new())),
+            // More ends than a batch notes.
+            1 if r.below(4) == 0 => {
+                let tiny = r.one(&["", "a", " ", "中", "\n"]);
+                all.extend((0..1000 + r.below(300)).map(|_| tiny.into()));
+            }
+            1 | 2 => all.extend((0..r.below(300)).map(|_| {
+                let text = text(r, 1);
+                let n = r.below(3);
+                text.chars().take(n).collect::<String>()
+            })),
+            3 => {
+                let (text, longest) = (text(r, 300), 1 + r.below(60));
+                cut(r, &mut all, &text, longest);
+            }
+            4 => {
+                let run = r.one(&[
+                    " ",
+                    "\n",
+                    "中",
+                    "!",
+                    "a",
+                    "1",
+                    "\u{301}",
+                    "の",
+                    " \n",
+                    "中文",
+                    "日本語",
+                    "  x",
+                    "<|endoftext|>",
+                ]);
+                let (run, longest) = (run.repeat(1 + r.below(200)), 1 + r.below(90));
+                cut(r, &mut all, &run, longest);
+            }
+            5 => {
+                let (a, b) = (r.one(ADDED), r.one(ADDED));
+                let all_of_them = format!("{a}{b} {a}x{b}\n{a}");
+                let longest = 1 + r.below(20);
+                cut(r, &mut all, &all_of_them, longest);
+            }
+            // So many pre-tokens that the batch ends about where the document does.
+            6 if r.below(3) == 0 => all.push(r.one(&["a ", "中\n", "! "]).repeat(1000 + r.below(40))),
+            _ => all.extend((0..r.below(12)).map(|_| text(r, 12))),
+        }
+    }
+    all
+}
+
+/// A batch is its documents, each alone: ids and ends, or which one is refused and where.
+#[test]
+fn batches_equal_their_documents() {
+    let mut r = Random(seed());
+    let mut guarded = Guarded::new();
+    let rounds = documents().map_or(2, |n| (n / 20_000).clamp(2, 300));
+    let (mut batches, mut refused, mut many) = (0, 0, 0);
+    for (name, normalizer, pre) in families() {
+        for round in 0..rounds {
+            let order = r.below(2) == 0;
+            let json = small(&mut r, normalizer, &pre, round % 2 == 0, order);
+            for special in [SpecialInText::Text, SpecialInText::Token, SpecialInText::Error] {
+                let load = |simd: &Simd| {
+                    let options = Options { special_in_text: special, simd: Some(*simd) };
+                    FastTokenizer::from_json(json.as_bytes(), &options).unwrap()
+                };
+                let engines: Vec<FastTokenizer> = Simd::all().iter().map(load).collect();
+                let mut states: Vec<[ThreadState; 2]> =
+                    engines.iter().map(|_| [ThreadState::new(0), ThreadState::new(8 << 20)]).collect();
+                let judge = judge(&json, special);
+                for _ in 0..3 {
+                    let documents = some_documents(&mut r);
+                    // Before the first and behind the last one is text that is none of theirs.
+                    let any = |r: &mut Random| if r.below(2) == 0 { String::new() } else { text(r, 3) };
+                    let (mut all, behind) = (any(&mut r), any(&mut r));
+                    let mut offsets = vec![all.len() as i64];
+                    for document in &documents {
+                        all += document;
+                        offsets.push(all.len() as i64);
+                    }
+                    all += &behind;
+                    let all = guarded.put(&all);
+                    // Each alone, as the judge has it, or with a state of its own where the judge knows no errors.
+                    let (mut wanted, mut ends, mut error) = (Vec::new(), vec![0], None);
+                    for (i, document) in documents.iter().enumerate() {
+                        let alone = || engines[i % engines.len()].encode(&mut ThreadState::new(0), document);
+                        match special {
+                            SpecialInText::Error => match alone() {
+                                Ok(ids) => wanted.extend(ids),
+                                Err(found) => {
+                                    error = Some((i, found));
+                                    break;
+                                }
+                            },
+                            _ => {
+                                let of_judge = judge.encode_fast(&**document, false).unwrap();
+                                if i % 16 == 0 {
+                                    assert_eq!(alone().unwrap(), of_judge.get_ids(), "{name}: {document:?}");
+                                }
+                                wanted.extend(of_judge.get_ids());
+                            }
+                        }
+                        ends.push(wanted.len() as i64);
+                    }
+                    batches += 1;
+                    refused += error.is_some() as usize;
+                    many += (documents.len() > 1024) as usize;
+                    for (t, states) in engines.iter().zip(&mut states) {
+                        let mut fresh = ThreadState::new(0);
+                        // The first time they may be cold, the second time they are not.
+                        for state in states.iter_mut().chain([&mut fresh]) {
+                            for room in
+                                [wanted.len() + r.below(40), wanted.len(), r.below(wanted.len() + 1), 0]
+                            {
+                                let mut ids = vec![u32::MAX; room + 17];
+                                let mut id_offsets = vec![-1; offsets.len()];
+                                let got =
+                                    t.encode_batch(state, all, &offsets, &mut ids[..room], &mut id_offsets);
+                                let what = || {
+                                    format!(
+                                        "{name} {:?} {special:?}, room for {room}: {documents:?}",
+                                        t.simd()
+                                    )
+                                };
+                                assert!(ids[room..].iter().all(|id| *id == u32::MAX), "{}", what());
+                                if let Some(error) = error {
+                                    assert_eq!(got, Err(error), "{}", what());
+                                    continue;
+                                }
+                                assert_eq!(got, Ok(wanted.len()), "{}", what());
+                                assert_eq!(id_offsets, ends, "{}", what());
+                                assert!(room < wanted.len() || ids[..wanted.len()] == wanted, "{}", what());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("{batches} batches, {refused} refused, {many} of more than 1024 documents");
+    assert!(refused > 0 && many > 0);
+}
+
+/// What is no list of documents is a panic and not a text of somebody else's.
+#[test]
+fn batches_need_offsets_that_ascend() {
+    let mut r = Random(seed());
+    let json = small(&mut r, "null", &split(patterns::CL100K), false, false);
+    let t = FastTokenizer::from_json(json.as_bytes(), &Options::default()).unwrap();
+    let mut state = ThreadState::new(0);
+    let mut batch = |offsets: &[i64], ends: usize| {
+        let (mut ids, mut id_offsets) = ([0; 20], vec![-1; ends]);
+        let mut run = || t.encode_batch(&mut state, "a é b", offsets, &mut ids, &mut id_offsets);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut run)).ok().map(|n| (n, id_offsets))
+    };
+    assert_eq!(batch(&[], 0), Some((Ok(0), vec![])));
+    assert_eq!(batch(&[6], 1), Some((Ok(0), vec![0])));
+    assert_eq!(batch(&[2, 2, 2], 3), Some((Ok(0), vec![0, 0, 0])));
+    for (offsets, ends) in [
+        (&[0, 6][..], 3),
+        (&[0, 6], 1),
+        (&[], 1),
+        (&[0, 7], 2),
+        (&[-1, 6], 2),
+        (&[i64::MIN, i64::MAX], 2),
+        (&[0, 3, 6], 3),
+        (&[3, 6], 2),
+        (&[4, 2, 6], 3),
+    ] {
+        assert_eq!(batch(offsets, ends), None, "{offsets:?}");
     }
 }
 

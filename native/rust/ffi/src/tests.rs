@@ -232,6 +232,95 @@ fn encodes_batches() {
     assert_eq!(quern_release(handle), 0);
 }
 
+/// The same by the fast engine, which does the documents of a batch together: as many as go beyond what it takes at once.
+#[test]
+fn encodes_batches_with_the_fast_engine() {
+    let printed = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..);
+    let mut others = '\u{100}'..;
+    let mut vocabulary = serde_json::Map::new();
+    for byte in 0..=255_u8 {
+        let letter = if printed(&byte) { byte.into() } else { others.next().unwrap() };
+        vocabulary.insert(letter.to_string(), byte.into());
+    }
+    vocabulary.insert("ab".into(), 256.into());
+    let byte_level = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true});
+    let json = serde_json::json!({
+        "version": "1.0", "pre_tokenizer": byte_level, "decoder": byte_level,
+        "added_tokens": [{"id": 257, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true}],
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": ["a b"]},
+    });
+    let load = |policy: &str| {
+        let options =
+            format!(r#"{{"format":"huggingface","engine":"fast","special_tokens_in_text":"{policy}"}}"#);
+        let handle = load_with(&json.to_string(), &options);
+        assert!(handle > 0, "{}", message());
+        handle
+    };
+    let handle = load("token");
+    let (mut text, mut offsets) = (b"not of the batch: ab".to_vec(), vec![20_i64]);
+    for document in ["", "ab", "a b ab", "é", "<s>", "a <s>b", "\n\n", " "].iter().cycle().take(3000) {
+        text.extend(document.bytes());
+        offsets.push(text.len() as i64);
+    }
+    text.extend(b"b nor this");
+    let documents = || offsets.windows(2).map(|pair| &text[pair[0] as usize..pair[1] as usize]);
+    let (mut expected, mut ends) = (Vec::new(), vec![0]);
+    for document in documents() {
+        expected.extend(ids(handle, document, 0).unwrap());
+        ends.push(expected.len() as i64);
+    }
+    assert!(expected.contains(&256) && expected.contains(&257));
+    let batch = |handle: i64, text: &[u8], flags: i64, ids: &mut [u32], id_offsets: &mut [i64]| {
+        let (ids_at, id_offsets_at) = (at_mut(ids), at_mut(id_offsets));
+        let (text_at, offsets_at) = (at(text), at(&offsets));
+        abi!(quern_encode_batch(
+            handle,
+            text_at,
+            text.len(),
+            offsets_at,
+            offsets.len() - 1,
+            flags,
+            ids_at,
+            ids.len(),
+            id_offsets_at
+        ))
+    };
+    for flags in [0, ADD_SPECIAL_TOKENS, REPLACE_INVALID_UTF8] {
+        for room in [0, 1, expected.len() - 1, expected.len(), expected.len() + 9] {
+            let (mut found, mut id_offsets) = (vec![u32::MAX; room], vec![-1; offsets.len()]);
+            let count = batch(handle, &text, flags, &mut found, &mut id_offsets);
+            assert_eq!((count, &id_offsets), (expected.len() as i64, &ends));
+            assert!(room < expected.len() || found[..expected.len()] == expected);
+        }
+    }
+    // One that is not valid, somewhere in the middle: it is named, or becomes what it is alone.
+    let mut bad = text.clone();
+    let at_fault = offsets[2003] as usize;
+    assert_eq!(&text[at_fault..at_fault + 2], "é".as_bytes());
+    bad[at_fault + 1] = b'a';
+    let (mut found, mut id_offsets) = (vec![u32::MAX; expected.len() + 9], vec![-1; offsets.len()]);
+    let status = batch(handle, &bad, 0, &mut found, &mut id_offsets);
+    assert_eq!((status, quern_last_error_document(), quern_last_error_position()), (INVALID_UTF8, 2003, 0));
+    let count = batch(handle, &bad, REPLACE_INVALID_UTF8, &mut found, &mut id_offsets);
+    let (begin, end) = (ends[2003] as usize, ends[2004] as usize);
+    let replaced = ids(handle, "\u{FFFD}a".as_bytes(), 0).unwrap();
+    let expected = [&expected[..begin], &replaced[..], &expected[end..]].concat();
+    assert_eq!((count, &found[..expected.len()]), (expected.len() as i64, &expected[..]));
+    assert_eq!(quern_release(handle), 0);
+    // A special token that is an error; the first one counts, of whatever kind it is.
+    let handle = load("error");
+    let status = batch(handle, &text, 0, &mut found, &mut id_offsets);
+    assert_eq!((status, quern_last_error_document(), quern_last_error_position()), (SPECIAL_TOKEN, 4, 0));
+    bad[offsets[4] as usize] = b'>';
+    let status = batch(handle, &bad, 0, &mut found, &mut id_offsets);
+    assert_eq!((status, quern_last_error_document(), quern_last_error_position()), (SPECIAL_TOKEN, 5, 2));
+    bad[offsets[1] as usize] = 0xFF;
+    let status = batch(handle, &bad, 0, &mut found, &mut id_offsets);
+    assert_eq!((status, quern_last_error_document(), quern_last_error_position()), (INVALID_UTF8, 1, 0));
+    assert_eq!(quern_release(handle), 0);
+}
+
 #[test]
 fn invalid_utf8_is_found_at_every_position() {
     let handle = load();

@@ -1,35 +1,12 @@
 //! What the tests share: generated text, small tokenizers of every family, the specification.
 #![allow(dead_code)]
 pub mod naive;
+pub mod random;
 
 use naive::byte_char;
 use quern_fast::SpecialInText;
+pub use random::{Random, seed};
 use std::collections::HashMap;
-
-/// xorshift64*.
-pub struct Random(pub u64);
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 33) as usize % n
-    }
-    pub fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len())]
-    }
-}
-
-pub fn seed() -> u64 {
-    let seed = std::env::var("QUERN_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1
-    });
-    println!("QUERN_SEED={seed}");
-    seed
-}
 
 /// Documents a family; None: the short run.
 pub fn documents() -> Option<usize> {
