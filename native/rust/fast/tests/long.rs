@@ -89,12 +89,13 @@ impl Seen {
         let fresh = || engines.iter().map(|_| CACHES.map(ThreadState::new)).collect::<Vec<_>>();
         let mut states = fresh();
         let mut guarded = Guarded::new();
-        let (mut text, mut offsets, mut wanted, mut ends) = (String::new(), vec![], vec![], vec![]);
+        let (mut text, mut wanted) = (String::new(), vec![]);
         let (mut ids, mut id_offsets) = (vec![0; 1 << 20], vec![]);
         let (mut done, mut batch) = (0, 0);
         while done < documents {
-            (text.clear(), offsets.clear(), wanted.clear(), ends.clear());
-            (offsets.push(0), ends.push(0));
+            text.clear();
+            wanted.clear();
+            let (mut offsets, mut ends) = (vec![0], vec![0]);
             while offsets.len() <= BATCH.min(documents - done) && text.len() < 1 << 19 {
                 let begin = text.len();
                 short(r, &mut text);
