@@ -37,7 +37,7 @@ trait Engine: Send + Sync {
         "reference"
     }
 
-    /// The vector instructions in use: "avx512", "avx2", "portable"; "none" for an engine without.
+    /// The vector instructions in use: "avx512", "avx2", "neon", "portable"; "none" for an engine without.
     fn simd(&self) -> &'static str {
         "none"
     }

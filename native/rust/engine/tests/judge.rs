@@ -374,7 +374,7 @@ fn every_call_is_the_references() {
                 (&of_reference["engine"], &of_reference["simd"]),
                 (&"reference".into(), &"none".into())
             );
-            assert!(["avx512", "avx2", "portable"].contains(&of_fast["simd"].as_str().unwrap()));
+            assert!(["avx512", "avx2", "neon", "portable"].contains(&of_fast["simd"].as_str().unwrap()));
             for _ in 0..200 {
                 let text = random.text();
                 let mut bytes = text.clone().into_bytes();

@@ -433,6 +433,8 @@ macro_rules! plain_passes {
 plain_passes!(Portable);
 #[cfg(target_arch = "x86_64")]
 plain_passes!(window::x86::Avx2);
+#[cfg(target_arch = "aarch64")]
+plain_passes!(window::aarch64::Neon);
 
 /// Four keys at a time, hashed by two rounds of AES; a line is compared at once. The hash differs from the other
 /// levels', which shows in nothing but which line an entry is in.

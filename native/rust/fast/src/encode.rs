@@ -155,6 +155,8 @@ pub enum Simd {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Simd {
@@ -174,6 +176,9 @@ impl Simd {
                 all.push(Simd::Avx512);
             }
         }
+        // Every CPU of this architecture has it.
+        #[cfg(target_arch = "aarch64")]
+        all.push(Simd::Neon);
         all
     }
 }
@@ -261,6 +266,8 @@ impl Segmenter<'_> {
             Simd::Avx2 => by_pattern!(avx2, window::x86::Avx2::new().unwrap()),
             #[cfg(target_arch = "x86_64")]
             Simd::Avx512 => by_pattern!(avx512, window::x86::Avx512::new().unwrap()),
+            #[cfg(target_arch = "aarch64")]
+            Simd::Neon => by_pattern!(neon),
         }
     }
 
@@ -344,6 +351,18 @@ unsafe fn avx512<const P: u8>(
 ) {
     // SAFETY: holding the level proves that the CPU has the instructions.
     unsafe { run::<window::x86::Avx512, P>(s, level, state, documents, out, id_ends) }
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe fn neon<const P: u8>(
+    s: Segmenter<'_>,
+    state: &mut ThreadState,
+    documents: &Documents<'_>,
+    out: &mut Out,
+    id_ends: &mut [i64],
+) {
+    // SAFETY: every CPU of this architecture has the instructions.
+    unsafe { run::<window::aarch64::Neon, P>(s, window::aarch64::Neon, state, documents, out, id_ends) }
 }
 
 /// Fills the batch's starts, relative to `base`: at least BATCH of them unless the documents end, or more of them end
@@ -545,6 +564,8 @@ macro_rules! misses {
 misses!(Portable, false,);
 #[cfg(target_arch = "x86_64")]
 misses!(window::x86::Avx2, false, "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2");
+#[cfg(target_arch = "aarch64")]
+misses!(window::aarch64::Neon, false,);
 #[cfg(target_arch = "x86_64")]
 misses!(
     window::x86::Avx512,

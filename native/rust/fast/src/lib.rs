@@ -85,6 +85,8 @@ impl Simd {
             Simd::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Simd::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Simd::Neon => "neon",
         }
     }
 }

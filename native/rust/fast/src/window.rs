@@ -1140,6 +1140,98 @@ pub mod x86 {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+pub mod aarch64 {
+    use super::*;
+    use std::arch::aarch64::*;
+
+    /// NEON, which every aarch64 that runs an operating system has: the ASCII masks, a compare a class. The rest is the
+    /// portable way: there is no instruction that extracts or deposits bits.
+    #[derive(Clone, Copy)]
+    pub struct Neon;
+
+    /// 64 bytes.
+    type Vectors = [uint8x16_t; 4];
+
+    /// A bit for each byte of ones: each keeps the bit of its place in eight, and three rounds of adding neighbours make
+    /// a byte of each eight.
+    #[inline(always)]
+    fn mask(x: Vectors) -> u64 {
+        const PLACES: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
+        // SAFETY: 16 bytes are read of an array of 16; aarch64 has NEON.
+        unsafe {
+            let places = vld1q_u8(PLACES.as_ptr());
+            let [a, b, c, d] = x.map(|v| vandq_u8(v, places));
+            let sum = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
+            vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(sum, sum))).to_le()
+        }
+    }
+    #[inline(always)]
+    fn equal(x: Vectors, b: u8) -> u64 {
+        // SAFETY: aarch64 has NEON.
+        mask(x.map(|v| unsafe { vceqq_u8(v, vdupq_n_u8(b)) }))
+    }
+    #[inline(always)]
+    fn within(x: Vectors, lo: u8, hi: u8) -> u64 {
+        // SAFETY: aarch64 has NEON.
+        mask(x.map(|v| unsafe { vcleq_u8(vsubq_u8(v, vdupq_n_u8(lo)), vdupq_n_u8(hi - lo)) }))
+    }
+
+    impl Level for Neon {
+        #[inline(always)]
+        unsafe fn ascii<const P: u8>(self, text: *const u8, len: usize) -> Masks {
+            let mut copy = [0u8; 64];
+            let text = if len < 64 {
+                // SAFETY: the caller vouches for len bytes.
+                unsafe { std::ptr::copy_nonoverlapping(text, copy.as_mut_ptr(), len) };
+                copy.as_ptr()
+            } else {
+                text
+            };
+            // SAFETY: 64 bytes are readable at `text` now; aarch64 has NEON.
+            let v = [0, 16, 32, 48].map(|i| unsafe { vld1q_u8(text.add(i)) });
+            let newline = equal(v, b'\n') | equal(v, b'\r');
+            let blank = equal(v, b' ');
+            let white = within(v, 9, 13);
+            // Control characters; where nothing was copied there is none.
+            let hard = if P == DEEPSEEK {
+                (within(v, 0, 31) & !white | equal(v, 127)) & below(len as u32)
+            } else {
+                0
+            };
+            Masks {
+                high: within(v, 0x80, 0xff),
+                upper: within(v, b'A', b'Z'),
+                lower: within(v, b'a', b'z'),
+                plain: 0,
+                number: within(v, b'0', b'9'),
+                space: white & !newline | blank,
+                newline,
+                blank,
+                apostrophe: equal(v, b'\''),
+                slash: equal(v, b'/'),
+                hard,
+                zone: 0,
+            }
+        }
+        #[inline(always)]
+        unsafe fn extract(self, bits: u64, mask: u64) -> u64 {
+            // SAFETY: the portable level needs nothing of the CPU.
+            unsafe { Portable.extract(bits, mask) }
+        }
+        #[inline(always)]
+        unsafe fn deposit(self, bits: u64, mask: u64) -> u64 {
+            // SAFETY: as above.
+            unsafe { Portable.deposit(bits, mask) }
+        }
+        #[inline(always)]
+        unsafe fn positions(self, bits: u64, base: u32, out: *mut u32) {
+            // SAFETY: as the caller's.
+            unsafe { Portable.positions(bits, base, out) }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -1238,6 +1330,8 @@ mod tests {
                         Simd::Avx2 => by_pattern(x86::Avx2::new().unwrap(), &text, pattern),
                         #[cfg(target_arch = "x86_64")]
                         Simd::Avx512 => by_pattern(x86::Avx512::new().unwrap(), &text, pattern),
+                        #[cfg(target_arch = "aarch64")]
+                        Simd::Neon => by_pattern(aarch64::Neon, &text, pattern),
                     }
                 };
                 assert!(

@@ -48,7 +48,7 @@
 //! ```
 //!
 //! **Description** (`quern_describe`) is a JSON object: `format`, `engine`, `engine_reason`, `simd` ("avx512",
-//! "avx2", "portable", "none"), `model` ("BPE", "WordPiece",
+//! "avx2", "neon", "portable", "none"), `model` ("BPE", "WordPiece",
 //! "Unigram", "WordLevel"), `vocabulary_size`, `content_hash` (64 hexadecimal digits), `notices` (sentences to log once),
 //! `abi_version`, `version`.
 //!

@@ -10,7 +10,7 @@ import java.util.TreeMap;
  * @param contentHash 64 hex digits: the identity of the ids
  * @param engine the engine that was chosen on the driver
  * @param engineReason why that engine, in a sentence; empty if there is nothing to say
- * @param simd the vector instructions the engine uses on the driver: avx512, avx2, portable, none
+ * @param simd the vector instructions in use on the driver: avx512, avx2, neon, portable, none
  * @param options every option of the run with its value, defaults included; no secrets
  */
 public record RunDescription(

@@ -119,7 +119,7 @@ public final class NativeTokenizer implements AutoCloseable {
     return engineReason;
   }
 
-  /** The vector instructions in use: avx512, avx2 or portable; none if the engine has no choice. */
+  /** The vector instructions: avx512, avx2, neon or portable; none if the engine has no choice. */
   public String simd() {
     return simd;
   }

@@ -318,7 +318,7 @@ class NativeTokenizerTest {
         NativeTokenizer small = NativeTokenizer.load(spec.withCacheBytesPerThread(1 << 20));
         NativeTokenizer reference = NativeTokenizer.load(spec.withEngine(Engine.REFERENCE))) {
       assertThat(bytes.engine()).isEqualTo("fast");
-      assertThat(bytes.simd()).isIn("avx512", "avx2", "portable");
+      assertThat(bytes.simd()).isIn("avx512", "avx2", "neon", "portable");
       assertThat(reference.engine()).isEqualTo("reference");
       assertThat(List.of(small.contentHash(), reference.contentHash()))
           .containsOnly(bytes.contentHash());
