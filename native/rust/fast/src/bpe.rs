@@ -641,15 +641,18 @@ impl Bpe {
             at = (at + 1) & mask;
         }
     }
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn pairs(&self) -> &Pairs {
         &self.pairs
     }
     /// By the left byte times 256 and the right one.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn byte_pairs(&self) -> &[u32] {
         &self.byte_pairs
     }
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn ids_by_number(&self) -> &[u32] {
         &self.ids
