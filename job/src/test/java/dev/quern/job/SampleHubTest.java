@@ -16,6 +16,9 @@ class SampleHubTest {
   private final MetricRegistry registry = new MetricRegistry();
   private final SampleHub hub = new SampleHub(1000, registry);
 
+  /** One for all samples: a millisecond between two of them would show in the speeds. */
+  private final long now = System.currentTimeMillis();
+
   @Test
   void showsEachExecutorAndTheirSum() {
     receive("1", 0, 100, 0);
@@ -78,13 +81,13 @@ class SampleHubTest {
     RunSamples run = new RunSamples();
     hub.attach(run);
     ExecutorSample wrong = Samples.sample("1", 0, 1, 1, 0);
-    long now = wrong.timeMillis() + 3_600_000;
-    hub.receive(wrong, now);
-    hub.receive(Samples.sample("1", 1, 1, 1, 0), now + 1300);
-    hub.receive(Samples.sample("2", 3600, 1, 1, 0), now + 70);
+    long hour = wrong.timeMillis() + 3_600_000;
+    hub.receive(wrong, hour);
+    hub.receive(Samples.sample("1", 1, 1, 1, 0), hour + 1300);
+    hub.receive(Samples.sample("2", 3600, 1, 1, 0), hour + 70);
     assertThat(run.parts().get(0).samples().stream().map(ExecutorSample::timeMillis))
-        .containsExactly(now, now + 1000);
-    assertThat(run.parts().get(1).first().timeMillis()).isEqualTo(now);
+        .containsExactly(hour, hour + 1000);
+    assertThat(run.parts().get(1).first().timeMillis()).isEqualTo(hour);
   }
 
   @Test
@@ -101,10 +104,9 @@ class SampleHubTest {
     assertThat(run.parts()).hasSize(1000).allMatch(part -> part.arrived() == 250);
   }
 
-  /** Received now, whatever the sample's second: gauges forget speeds of silent executors. */
+  /** Received just now, whatever the sample's second: gauges forget speeds of silent executors. */
   private void receive(String id, int second, long resident, long bytes) {
     ExecutorSample sample = Samples.sample(id, second, resident, resident, bytes);
-    long now = System.currentTimeMillis();
     hub.receive(sample.received(sample.executor(), now - Samples.START), now);
   }
 
