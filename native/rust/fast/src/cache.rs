@@ -318,13 +318,14 @@ impl<'t> Sixteen<'t> {
     }
 }
 
-/// The two passes, for a level of SIMD.
+/// The two passes, for a level of SIMD: the plain ones, unless it has its own.
 pub trait Passes: Copy {
     /// Keys and lines of the pre-tokens from `from` to `to` of a batch that begins at `base`, and the lines are on their
     /// way.
     ///
     /// # Safety
     /// The batch's starts are places in the text, and the CPU has the level's instructions.
+    #[inline(always)]
     unsafe fn keys(
         self,
         batch: &mut Batch,
@@ -333,11 +334,25 @@ pub trait Passes: Copy {
         text: &Sixteen<'_>,
         base: usize,
         front: &Front,
-    );
+    ) {
+        for i in from..to {
+            let start = batch.starts[i];
+            let len = (batch.starts[i + 1] - start).min(16) as usize;
+            // SAFETY: 16 bytes are readable there.
+            let bytes = unsafe { text.at(base + start as usize).cast::<u128>().read_unaligned() }.to_le();
+            let [mask, length] = KEY_MASKS.0[len];
+            let key = bytes & mask | length;
+            let line = (front.lines.index(hash_key(key)) * size_of::<FrontLine>()) as u32;
+            prefetch(front.line(line).cast());
+            batch.keys[i] = key;
+            batch.lines[i] = line;
+        }
+    }
     /// Looks up the pre-tokens from `from` to `to`; `found` and `missed` go on from what they are.
     ///
     /// # Safety
     /// `keys` has done them, and the CPU has the level's instructions.
+    #[inline(always)]
     unsafe fn probe(
         self,
         batch: &mut Batch,
@@ -346,95 +361,42 @@ pub trait Passes: Copy {
         found: &mut usize,
         missed: &mut usize,
         front: &Front,
-    );
-}
-
-#[inline(always)]
-unsafe fn keys(batch: &mut Batch, from: usize, to: usize, text: &Sixteen<'_>, base: usize, front: &Front) {
-    for i in from..to {
-        let start = batch.starts[i];
-        let len = (batch.starts[i + 1] - start).min(16) as usize;
-        // SAFETY: 16 bytes are readable there.
-        let bytes = unsafe { text.at(base + start as usize).cast::<u128>().read_unaligned() }.to_le();
-        let [mask, length] = KEY_MASKS.0[len];
-        let key = bytes & mask | length;
-        let line = (front.lines.index(hash_key(key)) * size_of::<FrontLine>()) as u32;
-        prefetch(front.line(line).cast());
-        batch.keys[i] = key;
-        batch.lines[i] = line;
+    ) {
+        let (mut used, mut gone) = (*found, *missed);
+        for i in from..to {
+            let key = batch.keys[i];
+            let line = front.line(batch.lines[i]).cast::<FrontEntry>();
+            // SAFETY: a line has two entries, inside of the table; used <= i * FRONT_IDS, gone <= i. No branches: they
+            // would be mispredicted all the time.
+            unsafe {
+                let differs = |e: *const FrontEntry| {
+                    let x = (*e).key ^ key;
+                    x as u64 | (x >> 64) as u64
+                };
+                let (a, b) = (differs(line) == 0, differs(line.add(1)) == 0);
+                let ids = (*line.add(b as usize)).ids;
+                let hit = (a | b) as usize;
+                batch
+                    .ids
+                    .as_mut_ptr()
+                    .add(used)
+                    .cast::<[u32; FRONT_IDS]>()
+                    .write_unaligned(without_count(ids));
+                *batch.missed.as_mut_ptr().add(gone) = (i as u32, used as u32);
+                let count = (ids[0] >> COUNT_SHIFT) as usize & hit.wrapping_neg();
+                used += count;
+                gone += (count == 0) as usize;
+            }
+        }
+        (*found, *missed) = (used, gone);
     }
 }
 
-#[inline(always)]
-unsafe fn probe(
-    batch: &mut Batch,
-    from: usize,
-    to: usize,
-    found: &mut usize,
-    missed: &mut usize,
-    front: &Front,
-) {
-    let (mut used, mut gone) = (*found, *missed);
-    for i in from..to {
-        let key = batch.keys[i];
-        let line = front.line(batch.lines[i]).cast::<FrontEntry>();
-        // SAFETY: a line has two entries, inside of the table; used <= i * FRONT_IDS, gone <= i. No branches: they
-        // would be mispredicted all the time.
-        unsafe {
-            let differs = |e: *const FrontEntry| {
-                let x = (*e).key ^ key;
-                x as u64 | (x >> 64) as u64
-            };
-            let (a, b) = (differs(line) == 0, differs(line.add(1)) == 0);
-            let ids = (*line.add(b as usize)).ids;
-            let hit = (a | b) as usize;
-            batch.ids.as_mut_ptr().add(used).cast::<[u32; FRONT_IDS]>().write_unaligned(without_count(ids));
-            *batch.missed.as_mut_ptr().add(gone) = (i as u32, used as u32);
-            let count = (ids[0] >> COUNT_SHIFT) as usize & hit.wrapping_neg();
-            used += count;
-            gone += (count == 0) as usize;
-        }
-    }
-    (*found, *missed) = (used, gone);
-}
-
-macro_rules! plain_passes {
-    ($level:ty) => {
-        impl Passes for $level {
-            #[inline(always)]
-            unsafe fn keys(
-                self,
-                batch: &mut Batch,
-                from: usize,
-                to: usize,
-                text: &Sixteen<'_>,
-                base: usize,
-                front: &Front,
-            ) {
-                // SAFETY: as the caller's.
-                unsafe { keys(batch, from, to, text, base, front) }
-            }
-            #[inline(always)]
-            unsafe fn probe(
-                self,
-                batch: &mut Batch,
-                from: usize,
-                to: usize,
-                found: &mut usize,
-                missed: &mut usize,
-                front: &Front,
-            ) {
-                // SAFETY: as the caller's.
-                unsafe { probe(batch, from, to, found, missed, front) }
-            }
-        }
-    };
-}
-plain_passes!(Portable);
+impl Passes for Portable {}
 #[cfg(target_arch = "x86_64")]
-plain_passes!(window::x86::Avx2);
+impl Passes for window::x86::Avx2 {}
 #[cfg(target_arch = "aarch64")]
-plain_passes!(window::aarch64::Neon);
+impl Passes for window::aarch64::Neon {}
 
 /// Four keys at a time, hashed by two rounds of AES; a line is compared at once. The hash differs from the other
 /// levels', which shows in nothing but which line an entry is in.

@@ -237,37 +237,51 @@ impl Segmenter<'_> {
         id_ends: &mut [i64],
     ) {
         macro_rules! by_pattern {
-            ($f:ident $(, $level:expr)?) => {
+            ($f:ident, $level:expr) => {
                 match self.pattern.windows() {
                     // SAFETY: the level was built by its constructor, so the CPU has its instructions.
                     Some(p) => unsafe {
                         match p {
-                            window::GPT2 => $f::<{ window::GPT2 }>(*self, $($level,)? state, documents, out, id_ends),
-                            window::GPT2_DIGITS => $f::<{ window::GPT2_DIGITS }>(*self, $($level,)? state, documents, out, id_ends),
-                            window::CL100K_3 => $f::<{ window::CL100K_3 }>(*self, $($level,)? state, documents, out, id_ends),
-                            window::CL100K_3_TAIL => {
-                                $f::<{ window::CL100K_3_TAIL }>(*self, $($level,)? state, documents, out, id_ends)
+                            window::GPT2 => {
+                                $f::<{ window::GPT2 }>(*self, $level, state, documents, out, id_ends)
                             }
-                            window::CL100K_1 => $f::<{ window::CL100K_1 }>(*self, $($level,)? state, documents, out, id_ends),
-                            window::O200K => $f::<{ window::O200K }>(*self, $($level,)? state, documents, out, id_ends),
-                            window::QWEN35 => $f::<{ window::QWEN35 }>(*self, $($level,)? state, documents, out, id_ends),
-                            window::DEEPSEEK => $f::<{ window::DEEPSEEK }>(*self, $($level,)? state, documents, out, id_ends),
-                            _ => $f::<{ window::TEKKEN }>(*self, $($level,)? state, documents, out, id_ends),
+                            window::GPT2_DIGITS => {
+                                $f::<{ window::GPT2_DIGITS }>(*self, $level, state, documents, out, id_ends)
+                            }
+                            window::CL100K_3 => {
+                                $f::<{ window::CL100K_3 }>(*self, $level, state, documents, out, id_ends)
+                            }
+                            window::CL100K_3_TAIL => {
+                                $f::<{ window::CL100K_3_TAIL }>(*self, $level, state, documents, out, id_ends)
+                            }
+                            window::CL100K_1 => {
+                                $f::<{ window::CL100K_1 }>(*self, $level, state, documents, out, id_ends)
+                            }
+                            window::O200K => {
+                                $f::<{ window::O200K }>(*self, $level, state, documents, out, id_ends)
+                            }
+                            window::QWEN35 => {
+                                $f::<{ window::QWEN35 }>(*self, $level, state, documents, out, id_ends)
+                            }
+                            window::DEEPSEEK => {
+                                $f::<{ window::DEEPSEEK }>(*self, $level, state, documents, out, id_ends)
+                            }
+                            _ => $f::<{ window::TEKKEN }>(*self, $level, state, documents, out, id_ends),
                         }
                     },
                     // SAFETY: the portable level needs nothing.
-                    None => unsafe { portable::<PLAIN>(*self, state, documents, out, id_ends) },
+                    None => unsafe { portable::<PLAIN>(*self, Portable, state, documents, out, id_ends) },
                 }
             };
         }
         match self.simd {
-            Simd::Portable => by_pattern!(portable),
+            Simd::Portable => by_pattern!(portable, Portable),
             #[cfg(target_arch = "x86_64")]
             Simd::Avx2 => by_pattern!(avx2, window::x86::Avx2::new().unwrap()),
             #[cfg(target_arch = "x86_64")]
             Simd::Avx512 => by_pattern!(avx512, window::x86::Avx512::new().unwrap()),
             #[cfg(target_arch = "aarch64")]
-            Simd::Neon => by_pattern!(neon),
+            Simd::Neon => by_pattern!(neon, window::aarch64::Neon),
         }
     }
 
@@ -312,59 +326,6 @@ impl Segmenter<'_> {
 
 const PLAIN: u8 = 255;
 
-unsafe fn portable<const P: u8>(
-    s: Segmenter<'_>,
-    state: &mut ThreadState,
-    documents: &Documents<'_>,
-    out: &mut Out,
-    id_ends: &mut [i64],
-) {
-    // SAFETY: the portable level needs nothing of the CPU.
-    unsafe { run::<Portable, P>(s, Portable, state, documents, out, id_ends) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2")]
-unsafe fn avx2<const P: u8>(
-    s: Segmenter<'_>,
-    level: window::x86::Avx2,
-    state: &mut ThreadState,
-    documents: &Documents<'_>,
-    out: &mut Out,
-    id_ends: &mut [i64],
-) {
-    // SAFETY: holding the level proves that the CPU has the instructions.
-    unsafe { run::<window::x86::Avx2, P>(s, level, state, documents, out, id_ends) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(
-    enable = "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vbmi,avx512vbmi2,aes,vaes"
-)]
-unsafe fn avx512<const P: u8>(
-    s: Segmenter<'_>,
-    level: window::x86::Avx512,
-    state: &mut ThreadState,
-    documents: &Documents<'_>,
-    out: &mut Out,
-    id_ends: &mut [i64],
-) {
-    // SAFETY: holding the level proves that the CPU has the instructions.
-    unsafe { run::<window::x86::Avx512, P>(s, level, state, documents, out, id_ends) }
-}
-
-#[cfg(target_arch = "aarch64")]
-unsafe fn neon<const P: u8>(
-    s: Segmenter<'_>,
-    state: &mut ThreadState,
-    documents: &Documents<'_>,
-    out: &mut Out,
-    id_ends: &mut [i64],
-) {
-    // SAFETY: every CPU of this architecture has the instructions.
-    unsafe { run::<window::aarch64::Neon, P>(s, window::aarch64::Neon, state, documents, out, id_ends) }
-}
-
 /// Fills the batch's starts, relative to `base`: at least BATCH of them unless the documents end, or more of them end
 /// than the batch can note. -> how many pre-tokens, how many ends.
 #[inline(always)]
@@ -381,9 +342,9 @@ unsafe fn boundaries<L: Level, const P: u8>(
     while cursor.document < documents.ends.len() && ended < BATCH {
         // What is behind the document's end is another one's.
         let text = &documents.text[..documents.ends[cursor.document] as usize];
-        // The positions are 32 bits wide from the batch's base on; a batch ends before they don't fit.
         // Whether the pre-token before `at` goes on there.
         let mut inside = false;
+        // The positions are 32 bits wide from the batch's base on; a batch ends before they don't fit.
         while n < BATCH && cursor.at < text.len() && (inside || cursor.at - base < 1 << 30) {
             if P != PLAIN && cursor.hard_end <= cursor.at {
                 // The windows wait for each other, so the memory behind them is asked for early.
@@ -539,8 +500,20 @@ trait Misses {
     );
 }
 
-macro_rules! misses {
-    ($level:ty, $lanes:literal, $($feature:literal)?) => {
+/// `run` and `resolve` of a level, compiled with its instructions: those that its constructor looks for.
+macro_rules! compiled {
+    ($run:ident, $level:ty, $lanes:literal, $($feature:literal)?) => {
+        /// # Safety
+        /// The CPU has the level's instructions.
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn $run<const P: u8>(
+            s: Segmenter<'_>, level: $level, state: &mut ThreadState, documents: &Documents<'_>, out: &mut Out,
+            id_ends: &mut [i64],
+        ) {
+            // SAFETY: the caller vouches for the CPU.
+            unsafe { run::<$level, P>(s, level, state, documents, out, id_ends) }
+        }
+
         impl Misses for $level {
             #[inline(always)]
             unsafe fn resolve(
@@ -561,17 +534,18 @@ macro_rules! misses {
         }
     };
 }
-misses!(Portable, false,);
+compiled!(portable, Portable, false,);
 #[cfg(target_arch = "x86_64")]
-misses!(window::x86::Avx2, false, "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2");
-#[cfg(target_arch = "aarch64")]
-misses!(window::aarch64::Neon, false,);
+compiled!(avx2, window::x86::Avx2, false, "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2");
 #[cfg(target_arch = "x86_64")]
-misses!(
+compiled!(
+    avx512,
     window::x86::Avx512,
     true,
     "avx2,bmi1,bmi2,popcnt,lzcnt,sse4.2,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vbmi,avx512vbmi2,aes,vaes"
 );
+#[cfg(target_arch = "aarch64")]
+compiled!(neon, window::aarch64::Neon, false,);
 
 /// Fills `results` for the pre-tokens of this batch that are not in the front cache: from the other caches and the
 /// vocabulary in a first pass, by merging several at a time in a second one.
@@ -590,6 +564,11 @@ fn resolve<const WITH_LANES: bool>(
         let i = misses[m].0 as usize;
         (i, base + starts[i] as usize, base + starts[i + 1] as usize)
     };
+    // Of up to 31 bytes: the key in the wide cache.
+    let key = |m: usize| {
+        let (i, begin, end) = place(m);
+        if end - begin < 16 { [keys[i], 0] } else { wide_key(&text[begin..end]) }
+    };
     for m in 0..missed {
         let (i, begin, end) = place(m);
         let len = end - begin;
@@ -602,7 +581,7 @@ fn resolve<const WITH_LANES: bool>(
             }
             hash
         } else if len < 32 {
-            let hash = wide_hash(&wide_key(&text[begin..end]));
+            let hash = wide_hash(&key(m));
             state.wide.prefetch(hash);
             hash
         } else {
@@ -653,24 +632,23 @@ fn resolve<const WITH_LANES: bool>(
             continue;
         }
         if wide && !doubtful {
-            let key = if len < 16 { [keys[i], 0] } else { wide_key(&text[begin..end]) };
             // SAFETY: as above.
-            let n = unsafe { state.wide.find(&key, hash, found) };
+            let n = unsafe { state.wide.find(&key(m), hash, found) };
             if n > 0 {
                 done(n);
                 continue;
             }
         }
         if len >= 16 {
-            let (is, in_doubt) = whole(s.bpe.long(&text[begin..end]));
+            let id = s.bpe.long(&text[begin..end]);
+            let (is, in_doubt) = whole(id);
             doubtful = in_doubt;
             if is {
-                let id = s.bpe.long(&text[begin..end]) & ID;
                 if len < 32 && !doubtful {
-                    state.wide.insert(&wide_key(&text[begin..end]), hash, &[id]);
+                    state.wide.insert(&key(m), hash, &[id & ID]);
                 }
                 // SAFETY: as above.
-                unsafe { *found = id };
+                unsafe { *found = id & ID };
                 done(1);
                 continue;
             }
@@ -712,18 +690,13 @@ fn resolve<const WITH_LANES: bool>(
             } else if end - begin < 16 && n <= FRONT_IDS {
                 state.front.insert(keys[i], lines[i], ids);
             } else if end - begin < 32 && n <= WIDE_IDS {
-                let key = if end - begin < 16 {
+                if end - begin < 16 {
                     state.front.insert_wide(keys[i], lines[i]);
-                    [keys[i], 0]
-                } else {
-                    wide_key(&text[begin..end])
-                };
-                state.wide.insert(&key, room.hashes[m], ids);
+                }
+                state.wide.insert(&key(m), room.hashes[m], ids);
             }
         }};
     }
-    #[allow(unused_mut)]
-    let mut next = 0;
     #[cfg(target_arch = "x86_64")]
     if WITH_LANES && queue > 3 {
         // By length, so that the lanes of a group end together; the longest ones stay for the jobs.
@@ -732,10 +705,8 @@ fn resolve<const WITH_LANES: bool>(
             end - begin
         };
         room.queue[..queue].sort_unstable_by_key(|of| std::cmp::Reverse(length(*of)));
-        while next < queue && length(room.queue[next]) > LONGEST {
-            next += 1;
-        }
-        let mut at = next;
+        let long = room.queue[..queue].partition_point(|of| length(*of) > LONGEST);
+        let mut at = long;
         while at < queue {
             let count = (queue - at).min(2 * LANES);
             // Two groups if one is not enough, of about the same length.
@@ -758,10 +729,9 @@ fn resolve<const WITH_LANES: bool>(
             }
             at += count;
         }
-        queue = next;
-        next = 0;
+        queue = long;
     }
-    let mut working = queue - next;
+    let (mut next, mut working) = (0, queue);
     while working > 0 {
         for (job, of) in state.jobs.iter_mut() {
             if *of != IDLE {
