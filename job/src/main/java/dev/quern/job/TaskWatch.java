@@ -24,8 +24,8 @@ import org.slf4j.LoggerFactory;
 final class TaskWatch extends SparkListener implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(TaskWatch.class);
 
-  /** The local property by which the jobs of a run are known. */
-  private static final String PROPERTY = "quern.run";
+  /** The local property by which the jobs of a run are known; {@link Progress} has its own. */
+  private static final String PROPERTY = "quern.run.tasks";
 
   /** Longer than a task takes for one large document, in between which it looks whether to end. */
   private static final long LONGEST_END_MILLIS = 60_000;

@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.quern.job.JobException.Exit;
 import dev.quern.tokenizer.TokenizerSpec;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.io.PrintStream;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,9 +16,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.hadoop.fs.RawLocalFileSystem;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
 import org.apache.spark.TaskContext;
+import org.apache.spark.api.java.function.ForeachPartitionFunction;
 import org.apache.spark.serializer.KryoSerializer;
 import org.apache.spark.sql.api.java.UDF2;
 import org.apache.spark.sql.catalyst.InternalRow;
@@ -35,6 +40,8 @@ import scala.reflect.ClassTag;
  */
 class TokenizeFailureTest {
   private static final int DOCUMENTS = 400;
+  private static final CountDownLatch SLOW_BEGAN = new CountDownLatch(1);
+  private static final AtomicBoolean SLOW_ENDED = new AtomicBoolean();
   private static JobSession job;
   @TempDir Path folder;
 
@@ -388,5 +395,35 @@ class TokenizeFailureTest {
     output.close();
     assertThatThrownBy(output::publish).hasMessageContaining("is being stopped");
     assertThat(JobSession.list(folder.resolve("out"))).containsExactly("old");
+  }
+
+  /** Also while progress is shown, which marks the run's jobs for itself. */
+  @Test
+  void tasksOfAFailedRunAreWaitedFor() {
+    RunDescription description =
+        new RunDescription(JobSession.TOKENIZER, "ab".repeat(32), "fast", "", "none", Map.of());
+    PrintStream lines = new PrintStream(OutputStream.nullOutputStream());
+    try (RunRecord record = RunRecord.start(job.spark, description);
+        TaskWatch watch = new TaskWatch(job.spark.sparkContext(), "run");
+        Progress progress =
+            Progress.start(job.spark, record, -1, Progress.Style.LINES, 20, lines)) {
+      ForeachPartitionFunction<Long> work =
+          rows -> {
+            if (TaskContext.getPartitionId() == 0) {
+              SLOW_BEGAN.await();
+              throw new IllegalStateException("this task always fails");
+            }
+            SLOW_BEGAN.countDown();
+            // As in a call of the native library, an interruption ends nothing.
+            for (long begun = System.nanoTime(); System.nanoTime() - begun < 2_000_000_000L; ) {
+              Thread.onSpinWait();
+            }
+            SLOW_ENDED.set(true);
+          };
+      assertThatThrownBy(() -> job.spark.range(0, 2, 1, 2).foreachPartition(work))
+          .hasStackTraceContaining("this task always fails");
+      watch.awaitEnds();
+      assertThat(SLOW_ENDED).isTrue();
+    }
   }
 }
