@@ -31,7 +31,7 @@ public final class AllocatorTrial {
   /** What SPARK_HOME was when the user called the launcher; empty for none. */
   private static final String SPARK_HOME = "QUERN_SPARK_HOME";
 
-  private static final List<String> ALLOCATORS = List.of("system", "mimalloc");
+  private static final List<String> ALLOCATORS = List.of(TrialReport.SYSTEM, TrialReport.MIMALLOC);
   private static final String ROUNDS = "--rounds";
   private static final int DEFAULT_ROUNDS = 5;
   private static final int MOST_ROUNDS = 100;
@@ -201,13 +201,12 @@ public final class AllocatorTrial {
                   }
                 }));
     List<Run> runs = new ArrayList<>();
-    int number = 0;
     for (int round = 1; round <= rounds; round++) {
       for (int turn = 0; turn < ALLOCATORS.size(); turn++) {
         // The order changes from round to round: what comes first finds colder caches of files.
         String allocator = ALLOCATORS.get((round + turn + 1) % ALLOCATORS.size());
-        number++;
-        out.println("Run " + number + " of " + rounds * ALLOCATORS.size() + ": " + allocator);
+        out.println(
+            "Run " + (runs.size() + 1) + " of " + rounds * ALLOCATORS.size() + ": " + allocator);
         Path folder = new Path(new Path(output, RUNS), round + "-" + allocator);
         int code = tokenize(allocator, folder);
         if (code != 0) {

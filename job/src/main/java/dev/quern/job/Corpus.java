@@ -159,9 +159,7 @@ record Corpus(
           throw JobException.usage("--input-format table takes one --input, the table's name");
         }
         source = session.table(options.input().get(0));
-        for (String file : source.inputFiles()) {
-          paths.add(new Path(java.net.URI.create(file)));
-        }
+        paths.addAll(filesOf(source));
       } else {
         resolvePaths();
         source = load();
@@ -296,12 +294,16 @@ record Corpus(
       return parts.size() < 2 ? null : EXTENSIONS.get(parts.get(parts.size() - 1));
     }
 
+    private static List<Path> filesOf(Dataset<Row> source) {
+      return Arrays.stream(source.inputFiles())
+          .map(file -> new Path(java.net.URI.create(file)))
+          .toList();
+    }
+
     /** Spark reads the folders in a folder only if they stand for partition columns. */
     private void checkAllAreRead(Dataset<Row> source) {
       Set<Path> left = new LinkedHashSet<>(dataFiles);
-      for (String file : source.inputFiles()) {
-        left.remove(new Path(java.net.URI.create(file)));
-      }
+      filesOf(source).forEach(left::remove);
       if (!left.isEmpty()) {
         throw JobException.refused(
             "Spark would leave out "

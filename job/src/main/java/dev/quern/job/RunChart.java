@@ -41,9 +41,9 @@ final class RunChart {
   private static final int HEADER = 134;
   private static final int MARGIN = 28;
 
-  private static final Color INK = new Color(0x1b2733);
+  static final Color INK = new Color(0x1b2733);
   private static final Color FAINT_INK = new Color(0x5c6b7a);
-  private static final Color GRID = new Color(0xe6eaee);
+  static final Color GRID = new Color(0xe6eaee);
   private static final Color MEMORY = new Color(0x1f5fa8);
   private static final Color MEMORY_PEAK = new Color(0x0b2f5c);
   private static final Color SPEED = new Color(0xc96a00);
@@ -81,16 +81,21 @@ final class RunChart {
 
   /** The chart as a PNG file. */
   static byte[] png(RunSummary run) throws IOException {
-    // Without this a server's JDK with DISPLAY set would look for an X server.
-    if (System.getProperty("java.awt.headless") == null) {
-      System.setProperty("java.awt.headless", "true");
-    }
+    prepareToDraw();
     ByteArrayOutputStream file = new ByteArrayOutputStream();
-    ImageIO.setUseCache(false); // no temporary file
     if (!ImageIO.write(draw(run), "png", file)) {
       throw new IOException("this JDK has no PNG writer");
     }
     return file.toByteArray();
+  }
+
+  /** To be called before anything is drawn. */
+  static void prepareToDraw() {
+    // Without this a server's JDK with DISPLAY set would look for an X server.
+    if (System.getProperty("java.awt.headless") == null) {
+      System.setProperty("java.awt.headless", "true");
+    }
+    ImageIO.setUseCache(false); // no temporary file
   }
 
   private static BufferedImage draw(RunSummary run) {

@@ -21,8 +21,6 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
  * upwards, both from zero; what is up and to the left is better.
  */
 final class TrialChart {
-  private static final Color INK = new Color(0x1b2733);
-  private static final Color GRID = new Color(0xe6eaee);
   private static final Color SYSTEM = new Color(0x1f5fa8);
   private static final Color MIMALLOC = new Color(0xc96a00);
 
@@ -30,9 +28,7 @@ final class TrialChart {
 
   /** The chart as a PNG file. */
   static byte[] png(TrialReport report) throws IOException {
-    if (System.getProperty("java.awt.headless") == null) {
-      System.setProperty("java.awt.headless", "true");
-    }
+    RunChart.prepareToDraw();
     TrialReport.Recommendation recommended = report.recommendation();
     XYChart chart =
         new XYChartBuilder()
@@ -53,9 +49,9 @@ final class TrialChart {
     styler.setDefaultSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
     styler.setChartBackgroundColor(Color.WHITE);
     styler.setPlotBorderVisible(false);
-    styler.setPlotGridLinesColor(GRID);
+    styler.setPlotGridLinesColor(RunChart.GRID);
     styler.setPlotGridLinesStroke(new BasicStroke(1f));
-    styler.setChartFontColor(INK);
+    styler.setChartFontColor(RunChart.INK);
     styler.setChartTitleFont(new Font(Font.SANS_SERIF, Font.BOLD, 20));
     styler.setAxisTitleFont(plain);
     styler.setAxisTickLabelsFont(plain);

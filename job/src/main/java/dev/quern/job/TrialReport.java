@@ -166,7 +166,7 @@ record TrialReport(List<Run> runs) {
   }
 
   /** Which allocator, and why. */
-  record Recommendation(Side side, String reason) {}
+  record Recommendation(Side side, Side other, String reason) {}
 
   Side side(String allocator) {
     List<Run> of = runs.stream().filter(run -> run.allocator().equals(allocator)).toList();
@@ -190,22 +190,26 @@ record TrialReport(List<Run> runs) {
     Side faster = mimallocIsFaster ? mimalloc : system;
     Side slower = mimallocIsFaster ? system : mimalloc;
     if (faster.perCore().least() <= slower.perCore().most()) {
-      Side smaller = mimalloc.overheadMebibytes() < system.overheadMebibytes() ? mimalloc : system;
+      boolean mimallocIsSmaller = mimalloc.overheadMebibytes() < system.overheadMebibytes();
       return new Recommendation(
-          smaller,
+          mimallocIsSmaller ? mimalloc : system,
+          mimallocIsSmaller ? system : mimalloc,
           "the speeds overlap, so that these runs show no difference, and "
               + (mimalloc.overheadMebibytes() == system.overheadMebibytes()
                   ? "executors need the same memory: either serves"
                   : "its executors need less memory"));
     }
-    Side better = faster.speedPerGigabyte() >= slower.speedPerGigabyte() ? faster : slower;
+    boolean fasterIsBetter = faster.speedPerGigabyte() >= slower.speedPerGigabyte();
+    Side better = fasterIsBetter ? faster : slower;
+    Side other = fasterIsBetter ? slower : faster;
     return new Recommendation(
         better,
+        other,
         RunSummary.format(
             "%s MB/s a core for each GB of an executor (heap and overhead), with %s it is %s",
             RunSummary.decimals(better.speedPerGigabyte()),
-            better == faster ? slower.allocator() : faster.allocator(),
-            RunSummary.decimals((better == faster ? slower : faster).speedPerGigabyte())));
+            other.allocator(),
+            RunSummary.decimals(other.speedPerGigabyte())));
   }
 
   List<String> lines() {
@@ -250,9 +254,7 @@ record TrialReport(List<Run> runs) {
         RunSummary.format(
             "  The overhead is the highest use outside the heap and a quarter more, but not less than"
                 + " Spark's own (a tenth of the heap, 384m at least); for %s it would be %dm.",
-            recommended.side().allocator().equals(SYSTEM) ? MIMALLOC : SYSTEM,
-            (recommended.side().allocator().equals(SYSTEM) ? mimalloc : system)
-                .overheadMebibytes()));
+            recommended.other().allocator(), recommended.other().overheadMebibytes()));
     cautions().forEach(caution -> lines.add("Note: " + caution));
     return lines;
   }
