@@ -42,24 +42,18 @@ struct Task {
     result: String,
 }
 
-/// Speeds are MB/s a thread, memory is MiB (VmRSS, VmHWM, VmPeak of /proc/self/status; missing where there is none).
+/// Speeds are MB/s a thread, memory is MiB (VmRSS, VmPeak of /proc/self/status; missing where there is none).
 #[derive(Serialize)]
 struct Answer {
-    tool: &'static str,
-    tool_version: &'static str,
     allocator: &'static str,
-    engine: String,
     tokens: usize,
     ids_hash: String,
     cold_mb_s: f64,
     warm_mb_s: f64,
     warm_median_mb_s: f64,
-    warm_passes: usize,
     rss_start_mib: Option<f64>,
     rss_load_mib: Option<f64>,
-    rss_pass_mib: Option<f64>,
     rss_after_mib: BTreeMap<usize, f64>,
-    vm_hwm_mib: Option<f64>,
     vm_peak_mib: Option<f64>,
 }
 
@@ -86,8 +80,7 @@ fn run(task: &Task) -> Result<Answer, Box<dyn Error>> {
     if task.threads == 0 || task.passes == 0 {
         return Err("threads and passes are at least 1".into());
     }
-    let corpus = std::fs::read(&task.corpus)?;
-    let corpus = Corpus::of(&corpus)?;
+    let corpus = Corpus::of(&std::fs::read(&task.corpus)?)?;
     let rss_start = memory("VmRSS");
     let file = std::fs::read(&task.tokenizer)?;
     let answer = |rss_load, mut passes: Passes, ids_hash, tokens| {
@@ -95,21 +88,15 @@ fn run(task: &Task) -> Result<Answer, Box<dyn Error>> {
         passes.seconds.sort_by(f64::total_cmp);
         let n = passes.seconds.len();
         Answer {
-            tool: "quern-native",
-            tool_version: env!("CARGO_PKG_VERSION"),
             allocator: quern_allocator::name_of(quern_engine::fresh_block().as_ptr()),
-            engine: task.engine.clone(),
             tokens,
             ids_hash,
             cold_mb_s: speed(passes.first),
             warm_mb_s: speed(passes.seconds[0]),
             warm_median_mb_s: speed((passes.seconds[(n - 1) / 2] + passes.seconds[n / 2]) / 2.0),
-            warm_passes: n,
             rss_start_mib: rss_start,
             rss_load_mib: rss_load,
-            rss_pass_mib: passes.rss_first,
             rss_after_mib: passes.rss_after,
-            vm_hwm_mib: memory("VmHWM"),
             vm_peak_mib: memory("VmPeak"),
         }
     };
@@ -194,7 +181,6 @@ fn run(task: &Task) -> Result<Answer, Box<dyn Error>> {
 #[derive(Default)]
 struct Passes {
     first: f64,
-    rss_first: Option<f64>,
     /// Of the others.
     seconds: Vec<f64>,
     /// After so many of the others.
@@ -208,7 +194,7 @@ impl Passes {
             pass();
             begin.elapsed().as_secs_f64()
         };
-        let mut passes = Passes { first: timed(), rss_first: memory("VmRSS"), ..Default::default() };
+        let mut passes = Passes { first: timed(), ..Default::default() };
         tell(task, "enable\n");
         for number in 1..=task.passes {
             passes.seconds.push(timed());

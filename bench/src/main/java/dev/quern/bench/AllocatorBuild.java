@@ -37,8 +37,12 @@ final class AllocatorBuild {
     return root.resolve("bench").resolve("target").resolve("allocator").resolve(allocator);
   }
 
-  /** Builds what is missing or older than a source. */
-  void build(List<String> allocators, PrintWriter progress)
+  /**
+   * Builds what is missing or older than a source.
+   *
+   * @param libraries whether the libraries are needed beside the programs
+   */
+  void build(List<String> allocators, boolean libraries, PrintWriter progress)
       throws IOException, InterruptedException {
     Path rust = root.resolve("native").resolve("rust");
     if (!Files.isDirectory(rust)) {
@@ -50,16 +54,19 @@ final class AllocatorBuild {
     }
     long newest = newest(rust);
     for (String allocator : allocators) {
-      if (isNewer(program(allocator), newest) && isNewer(library(allocator), newest)) {
+      if (isNewer(program(allocator), newest)
+          && (!libraries || isNewer(library(allocator), newest))) {
         continue;
       }
-      progress.println("building the native program and library with " + allocator + " ...");
+      progress.println("building the native program with " + allocator + " ...");
       progress.flush();
       Files.createDirectories(folder(allocator));
       cargo(rust, allocator, "quern-bench", "--bin", "quern-allocator-bench");
       take(rust, program(allocator));
-      cargo(rust, allocator, "quern-ffi", "--lib");
-      take(rust, library(allocator));
+      if (libraries) {
+        cargo(rust, allocator, "quern-ffi", "--lib");
+        take(rust, library(allocator));
+      }
     }
   }
 

@@ -9,7 +9,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
@@ -197,13 +196,7 @@ final class AllocatorCommand implements Callable<Integer> {
     Path folder = Files.createTempDirectory("quern-bench");
     try {
       Corpus documents = documents(folder);
-      progress.printf(
-          Locale.ROOT,
-          "%s: %d documents, %.1f MB, SHA-256 %s%n",
-          documents.name(),
-          documents.documents(),
-          documents.bytes() / 1e6,
-          documents.hash());
+      progress.println(documents.summary());
       boolean shares = cpuShares && CpuShares.isAvailable(folder);
       if (cpuShares && !shares) {
         progress.println("no shares of CPU time: perf is missing, or may not sample here");
@@ -213,7 +206,7 @@ final class AllocatorCommand implements Callable<Integer> {
       if (!builds.contains("system")) {
         builds.add("system"); // the judge's
       }
-      build.build(builds, progress);
+      build.build(builds, shares && seats.contains(Seat.JVM), progress);
       Allocator.Plan plan =
           new Allocator.Plan(
               Kernel.name(tokenizer),

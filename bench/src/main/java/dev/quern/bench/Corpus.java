@@ -40,6 +40,12 @@ import org.apache.parquet.schema.Type;
  * @param cut about how many bytes documents were cut to; 0: they are as they were
  */
 record Corpus(String name, Path file, long documents, long bytes, String hash, int cut) {
+  /** For people. */
+  String summary() {
+    return String.format(
+        Locale.ROOT, "%s: %d documents, %.1f MB, SHA-256 %s", name, documents, bytes / 1e6, hash);
+  }
+
   /** The corpus that ships with quern-job. */
   static final String SAMPLE = "/dev/quern/job/sample/documents.jsonl";
 

@@ -371,13 +371,7 @@ final class KernelCommand implements Callable<Integer> {
                 files,
                 new Corpus.Options(textColumn, wholeFile, Math.round(megabytes * 1e6), cut),
                 folder.resolve("corpus-" + all.size() + "-" + cut));
-        progress.printf(
-            Locale.ROOT,
-            "%s: %d documents, %.1f MB, SHA-256 %s%n",
-            corpus.name(),
-            corpus.documents(),
-            corpus.bytes() / 1e6,
-            corpus.hash());
+        progress.println(corpus.summary());
         progress.flush();
         variants.add(corpus);
       }
@@ -413,10 +407,11 @@ final class KernelCommand implements Callable<Integer> {
         progress.println(lower(peer) + " takes no part: it does not read " + tokenizer);
       }
     }
-    Path ranks = hasRanks ? Path.of(tokenizer) : null;
+    Path ranks = null;
     Path json = hasRanks ? null : Path.of(tokenizer);
     if (hasRanks && peers.stream().anyMatch(Peer::isPython)) {
-      Path own = Files.createDirectories(folder.resolve("vocabulary-" + Kernel.name(tokenizer)));
+      Path own =
+          Files.createDirectories(folder.resolve("vocabulary-" + tokenizers.indexOf(tokenizer)));
       json = own.resolve("tokenizer.json");
       if (!Files.exists(json)) {
         TokenizerJson.write(tokenizerSpec, json);

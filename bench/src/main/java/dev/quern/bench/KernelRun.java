@@ -39,6 +39,8 @@ final class KernelRun {
     Map<String, Object> result;
     try {
       result = run(task);
+    } catch (BenchException e) {
+      result = Map.of("error", String.valueOf(e.getMessage()), "exit_code", e.exitCode());
     } catch (RuntimeException e) {
       // The parent shows the message; a stack trace of a missing file would only hide it.
       result = Map.of("error", String.valueOf(e.getMessage()));
@@ -84,7 +86,7 @@ final class KernelRun {
 
     Map<String, Object> run() throws IOException, InterruptedException {
       if (pool != null) {
-        onAllThreads(0, 0); // creation of threads is no part of the first pass
+        onAllThreads(List.of(), 0); // creation of threads is no part of the first pass
       }
       // What the documents' reading left must not look like memory that the tokenizer needs.
       System.gc();
@@ -228,8 +230,9 @@ final class KernelRun {
         parts.add(from);
         return encoding.encode(from, to);
       }
-      parts.addAll(split(from, to));
-      return onAllThreads(from, to);
+      List<Integer> begins = split(from, to);
+      parts.addAll(begins);
+      return onAllThreads(begins, to);
     }
 
     /** The first documents of parts of about equal bytes. */
@@ -246,8 +249,7 @@ final class KernelRun {
       return begins;
     }
 
-    private long onAllThreads(int from, int to) throws InterruptedException {
-      List<Integer> begins = split(from, to);
+    private long onAllThreads(List<Integer> begins, int to) throws InterruptedException {
       AtomicInteger next = new AtomicInteger();
       Callable<Long> worker =
           () -> {

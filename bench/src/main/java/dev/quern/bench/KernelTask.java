@@ -17,7 +17,7 @@ import java.util.Map;
  *
  * @param tool quern, quern-native (the same engine in a native program), jtokkit, gigatoken,
  *     snaptokens, tiktoken or tokenizers
- * @param engine the engine asked of Quern: auto, fast, reference
+ * @param engine the engine asked of Quern: auto, fast, reference; of quern-native also crate
  * @param allocator the allocator asked of Quern: auto, mimalloc, system
  * @param cacheBytes of each thread, asked of Quern; null: its default
  * @param tokenizer a built-in name or a file

@@ -81,8 +81,8 @@ final class Processes implements Kernel.Runner {
         KernelTask.JSON.readValue(
             resultFile.toFile(), new TypeReference<LinkedHashMap<String, Object>>() {});
     if (result.containsKey("error")) {
-      throw new BenchException(
-          BenchException.INPUT, task.tool() + " can't do this: " + result.get("error"));
+      int code = result.get("exit_code") instanceof Integer own ? own : BenchException.INPUT;
+      throw new BenchException(code, task.tool() + " can't do this: " + result.get("error"));
     }
     return result;
   }

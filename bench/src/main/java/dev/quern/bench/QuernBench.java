@@ -20,7 +20,7 @@ import picocli.CommandLine.Command;
       "  quern-bench kernel",
       "  quern-bench kernel --tokenizer tokenizer.json --corpus docs.parquet --allocator"
           + " mimalloc,system",
-      "  quern-bench kernel --tokenizer cl100k_base --peers venv/bin/python --record",
+      "  quern-bench kernel --tokenizer cl100k_base --peers jtokkit,tiktoken --record",
       "  quern-bench allocator --corpus prose.parquet",
       "  quern-bench seam",
     },

@@ -16,7 +16,6 @@ public final class RawBatch implements AutoCloseable {
   private final OffHeap.Block offsetBlock = new OffHeap.Block();
   private final OffHeap.Block idBlock = new OffHeap.Block();
   private final OffHeap.Block idOffsetBlock = new OffHeap.Block();
-  private final int documents;
   private final long bytes;
   private final long flags;
   private NativeTokenizer tokenizer;
@@ -29,7 +28,6 @@ public final class RawBatch implements AutoCloseable {
    */
   public RawBatch(Supplier<byte[]> texts, int documents, long bytes, boolean addSpecialTokens) {
     this.flags = addSpecialTokens ? QuernLibrary.ADD_SPECIAL_TOKENS : 0;
-    this.documents = documents;
     this.bytes = bytes;
     long text = textBlock.reserve(Math.max(1, bytes));
     long offsets = offsetBlock.reserve((documents + 1L) * Long.BYTES);
@@ -107,11 +105,6 @@ public final class RawBatch implements AutoCloseable {
   /** Bytes of text before that document. */
   public long begin(int document) {
     return OffHeap.longAt(offsetBlock.address() + (long) document * Long.BYTES);
-  }
-
-  /** Number of documents. */
-  public int documents() {
-    return documents;
   }
 
   private long ids(int from) {
