@@ -8,7 +8,9 @@
 //! `caches_and_threads_change_nothing`.
 use crate::bpe::{hash_key, prefetch};
 use crate::memory::{Carver, Table};
-use crate::window::{self, Portable};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::window;
+use crate::window::Portable;
 
 /// Pre-tokens a batch: many, since what is merged is merged sixteen at a time.
 pub const BATCH: usize = 1024;
