@@ -9,7 +9,12 @@ import picocli.CommandLine.Command;
     name = "quern-bench",
     mixinStandardHelpOptions = true,
     versionProvider = QuernBench.Version.class,
-    subcommands = {KernelCommand.class, AllocatorCommand.class, SeamCommand.class},
+    subcommands = {
+      KernelCommand.class,
+      AllocatorCommand.class,
+      SeamCommand.class,
+      ReportCommand.class
+    },
     description = {
       "Measures Quern. A result is verified before it is timed, contenders take turns, and every"
           + " figure is given with its spread: minimum, median, maximum, and (maximum - minimum) /"
@@ -23,6 +28,7 @@ import picocli.CommandLine.Command;
       "  quern-bench kernel --tokenizer cl100k_base --peers jtokkit,tiktoken --record",
       "  quern-bench allocator --corpus prose.parquet",
       "  quern-bench seam",
+      "  quern-bench report",
     },
     exitCodeListHeading = "%nExit codes:%n",
     exitCodeList = {

@@ -1,5 +1,6 @@
 package dev.quern.bench;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
@@ -72,11 +73,21 @@ final class Record {
     return file;
   }
 
-  /** Every line of a file of the record, in order. */
+  /** Every line of a file of the record, in order; BenchException if one is not JSON. */
   static List<Map<String, Object>> read(Path file) throws IOException {
     List<Map<String, Object>> lines = new ArrayList<>();
     for (String line : Files.readAllLines(file)) {
-      lines.add(JSON.readValue(line, new TypeReference<LinkedHashMap<String, Object>>() {}));
+      try {
+        lines.add(JSON.readValue(line, new TypeReference<LinkedHashMap<String, Object>>() {}));
+      } catch (JsonProcessingException e) {
+        throw new BenchException(
+            BenchException.INPUT,
+            file
+                + " is not JSON in line "
+                + (lines.size() + 1)
+                + ": a line is appended by --record and never edited; take it back with git",
+            e);
+      }
     }
     return lines;
   }

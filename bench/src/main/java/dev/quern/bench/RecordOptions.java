@@ -68,7 +68,9 @@ final class RecordOptions {
     out.flush();
     if (record) {
       progress.println(
-          "recorded in " + Record.append(root().resolve("bench").resolve("record"), lines));
+          "recorded in "
+              + Record.append(root().resolve("bench").resolve("record"), lines)
+              + "; quern-bench report --write shows it in README.md and bench/report");
       progress.flush();
     }
   }

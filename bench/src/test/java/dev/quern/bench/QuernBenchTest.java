@@ -32,8 +32,9 @@ class QuernBenchTest {
   @Test
   void helpNamesEveryCommandOptionAndExitCode() {
     assertThat(run("--help")).isZero();
-    assertThat(out.toString()).contains("kernel", "allocator", "seam", "Exit codes:", "Examples:");
-    for (String command : List.of("kernel", "allocator", "seam")) {
+    assertThat(out.toString())
+        .contains("kernel", "allocator", "seam", "report", "Exit codes:", "Examples:");
+    for (String command : List.of("kernel", "allocator", "seam", "report")) {
       out.getBuffer().setLength(0);
       assertThat(run(command, "--help")).isZero();
       CommandLine parser = QuernBench.commandLine().getSubcommands().get(command);
