@@ -1,9 +1,12 @@
 package dev.quern.job;
 
+import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 import java.io.Serializable;
 
 /**
- * What one executor looked like at one moment; sent from the executor to the driver.
+ * What one executor looked like at one moment; sent from the executor to the driver, which posts
+ * some of them as {@link SamplesEvent}s: as JSON the names here are part of Spark's event logs, so
+ * components may be added, but not renamed.
  *
  * @param executor who speaks
  * @param timeMillis when, in milliseconds since 1970: by the executor's clock when sent, by the
@@ -12,6 +15,7 @@ import java.io.Serializable;
  * @param memory bytes
  * @param work counters since the executor's JVM started; what failed or was retried is in them
  */
+@JsonIgnoreProperties(ignoreUnknown = true)
 record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory memory, Work work)
     implements Serializable {
 
@@ -20,6 +24,7 @@ record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory m
    *
    * @param id Spark's id; "driver" in local mode
    */
+  @JsonIgnoreProperties(ignoreUnknown = true)
   record Executor(String id, String host, long processId) implements Serializable {}
 
   /**
@@ -39,6 +44,7 @@ record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory m
    * @param cgroupLimit limit of the container; null where there is none
    * @param cgroupUse of that limit, page cache included; null where there is none
    */
+  @JsonIgnoreProperties(ignoreUnknown = true)
   record Memory(
       long resident,
       long residentPeak,
@@ -64,7 +70,9 @@ record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory m
    * @param tokenizersLoaded tokenizers really loaded, not shared
    * @param gcMillis milliseconds of garbage collection
    * @param allocator as established in this process; null while the library isn't loaded
+   * @param engines of the tokenizers loaded, separated by commas; null if there is none
    */
+  @JsonIgnoreProperties(ignoreUnknown = true)
   record Work(
       long documents,
       long bytes,
@@ -72,10 +80,11 @@ record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory m
       long nativeNanos,
       long tokenizersLoaded,
       long gcMillis,
-      String allocator)
+      String allocator,
+      String engines)
       implements Serializable {
 
-    static final Work NONE = new Work(0, 0, 0, 0, 0, 0, null);
+    static final Work NONE = new Work(0, 0, 0, 0, 0, 0, null, null);
 
     /** The counters since another moment; what doesn't count up stays as it is here. */
     Work since(Work start) {
@@ -86,7 +95,8 @@ record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory m
           nativeNanos - start.nativeNanos,
           tokenizersLoaded,
           gcMillis - start.gcMillis,
-          allocator);
+          allocator,
+          engines);
     }
 
     Work plus(Work other) {
@@ -97,7 +107,8 @@ record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory m
           nativeNanos + other.nativeNanos,
           tokenizersLoaded + other.tokenizersLoaded,
           gcMillis + other.gcMillis,
-          allocator == null ? other.allocator : allocator);
+          allocator == null ? other.allocator : allocator,
+          engines == null ? other.engines : engines);
     }
   }
 

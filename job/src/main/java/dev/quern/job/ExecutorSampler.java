@@ -142,7 +142,13 @@ final class ExecutorSampler implements AutoCloseable {
         done.nanoseconds(),
         QuernLibrary.tokenizersLoaded(),
         gcMillis,
-        allocator());
+        allocator(),
+        engines());
+  }
+
+  private static String engines() {
+    List<String> engines = TokenizerStatistics.engines();
+    return engines.isEmpty() ? null : String.join(", ", engines);
   }
 
   /** Null until something has loaded the library; sampling itself never does. */

@@ -33,9 +33,20 @@ public final class MetricsConf implements QuernConf.Provider {
               + " line every 30 seconds), off, or auto (line on a terminal, else lines).",
           MetricsConf::style);
 
+  public static final Entry<Boolean> UI =
+      new Entry<>(
+          QuernConf.PREFIX + "ui",
+          Scope.APPLICATION,
+          "true",
+          "Whether the plugin dev.quern.job.QuernPlugin adds a tab to Spark's UI and keeps samples"
+              + " in the event log, for the history server: true or false. In the log they take at"
+              + " most 20 samples a second of all executors together, about 700 bytes each before"
+              + " compression.",
+          MetricsConf::truth);
+
   @Override
   public Collection<Entry<?>> entries() {
-    return List.of(INTERVAL_MILLIS, PROGRESS);
+    return List.of(INTERVAL_MILLIS, PROGRESS, UI);
   }
 
   private static long interval(String text) {
@@ -54,6 +65,13 @@ public final class MetricsConf implements QuernConf.Provider {
               + "ms with its unit, such as 1s or 200ms");
     }
     return millis;
+  }
+
+  private static boolean truth(String text) {
+    if (text.equalsIgnoreCase("true") || text.equalsIgnoreCase("false")) {
+      return Boolean.parseBoolean(text);
+    }
+    throw new IllegalArgumentException("'" + text + "' is neither true nor false");
   }
 
   private static Progress.Style style(String text) {

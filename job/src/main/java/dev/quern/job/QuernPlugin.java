@@ -14,7 +14,7 @@ import org.slf4j.LoggerFactory;
 /**
  * Samples memory and throughput of every executor and brings the samples to the driver: {@code
  * spark.plugins=dev.quern.job.QuernPlugin}. The job sets it itself; set it for SQL to see the
- * gauges.
+ * gauges and the tab of Spark's UI.
  *
  * <p>The driver resolves the configuration and hands it to the executors, so that all sample alike.
  */
@@ -45,6 +45,10 @@ public final class QuernPlugin implements SparkPlugin {
       context = sparkContext;
       hub = new SampleHub(interval, plugin.metricRegistry());
       hub.open(context);
+      if (MetricsConf.UI.value(plugin.conf())) {
+        hub.postTo(context.listenerBus()::post);
+        QuernTab.attach(context);
+      }
       return Map.of(INTERVAL, Long.toString(interval));
     }
 
@@ -58,6 +62,7 @@ public final class QuernPlugin implements SparkPlugin {
 
     @Override
     public void shutdown() {
+      hub.postSamples(); // the bus of events still runs
       SampleHub.close(context);
     }
   }

@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.UUID;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -27,6 +28,7 @@ import org.slf4j.LoggerFactory;
  *   progress.close();               // idempotent; before anything else is printed
  *   record.finish(totals);
  *   record.write(outputPath);       // before an output written aside is swapped in
+ *   record.published();             // the run has succeeded: Spark's UI is told so
  *   record.summaryLines().forEach(System.out::println);
  * }
  * }</pre>
@@ -54,11 +56,18 @@ public final class RunRecord implements AutoCloseable {
   private final long startMillis = System.currentTimeMillis();
   private final long startNanos = System.nanoTime();
   private RunSummary summary;
+  private RunEvent shown;
 
   private RunRecord(SparkSession session, RunDescription description) {
     this.session = session;
     this.description = description;
     this.hub = SampleHub.of(session.sparkContext());
+    show(RunEvent.started(UUID.randomUUID().toString(), description, startMillis));
+  }
+
+  private void show(RunEvent event) {
+    shown = event;
+    hub.ifPresent(at -> at.post(event));
   }
 
   /** Starts to keep the samples of all executors. */
@@ -89,7 +98,17 @@ public final class RunRecord implements AutoCloseable {
     List<RunSummary.ExecutorPart> parts = new ArrayList<>();
     hub.ifPresent(at -> samples.parts().forEach(part -> parts.add(summarize(at, part, endMillis))));
     summary = new RunSummary(description, environment(), totals, startMillis, endMillis, parts);
-    close();
+    hub.ifPresent(at -> at.detach(samples));
+  }
+
+  /**
+   * The output is visible: the run has succeeded, as Spark's UI now shows. One that is closed
+   * without has failed.
+   *
+   * @throws IllegalStateException before {@link #finish}
+   */
+  public void published() {
+    show(shown.finished(finished()));
   }
 
   private RunSummary.ExecutorPart summarize(SampleHub at, RunSamples.Part part, long endMillis) {
@@ -215,5 +234,8 @@ public final class RunRecord implements AutoCloseable {
   @Override
   public void close() {
     hub.ifPresent(at -> at.detach(samples));
+    if (shown.state() == RunEvent.State.RUNNING) {
+      show(shown.failed(System.currentTimeMillis()));
+    }
   }
 }

@@ -8,6 +8,7 @@ import java.util.Collections;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -15,16 +16,19 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.WeakHashMap;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import java.util.function.ToDoubleFunction;
 import java.util.function.ToLongFunction;
 import org.apache.spark.SparkContext;
 import org.apache.spark.scheduler.SparkListener;
+import org.apache.spark.scheduler.SparkListenerEvent;
 import org.apache.spark.scheduler.SparkListenerExecutorAdded;
 import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
 
 /**
- * The driver's side of sampling: takes what the executors send, shows it as gauges, and passes it
- * on to the runs that are recording. Between runs it keeps only the last seconds of each executor.
+ * The driver's side of sampling: takes what the executors send, shows it as gauges, passes it on to
+ * the runs that are recording, and posts some of it as {@link SamplesEvent}s to Spark's UI and
+ * event log. Between runs it keeps only the last seconds of each executor.
  *
  * <p>Gauges, in the source of the plugin, {@code
  * <application>.driver.plugin.dev.quern.job.QuernPlugin}: the names below for all executors
@@ -37,6 +41,18 @@ final class SampleHub extends SparkListener {
 
   /** Clocks of executor and driver that differ by less are taken as they are. */
   private static final long CLOCK_TOLERANCE_MILLIS = 5_000;
+
+  /**
+   * Events are an interval of the samples apart at first, and ever further as the application gets
+   * older, up to this: an event log is for ever, and no chart shows more than some hundred points.
+   */
+  private static final long MOST_MILLIS_BETWEEN_EVENTS = 10_000;
+
+  /** Of the age of the application, the time between events. */
+  private static final long EVENTS_OF_AGE = 256;
+
+  /** For each executor, so that there are at most 20 samples a second in the log. */
+  private static final long MILLIS_BETWEEN_EVENTS_PER_EXECUTOR = 50;
 
   private static final Map<SparkContext, SampleHub> HUBS =
       Collections.synchronizedMap(new WeakHashMap<>());
@@ -78,6 +94,13 @@ final class SampleHub extends SparkListener {
   private final List<RunSamples> runs = new ArrayList<>();
   private ExecutorSample.Work ofRemoved = ExecutorSample.Work.NONE;
 
+  /** The latest sample of each executor that has sent one since the last event. */
+  private final Map<ExecutorSample.Executor, ExecutorSample> unposted = new LinkedHashMap<>();
+
+  private Consumer<SparkListenerEvent> events;
+  private long firstMillis;
+  private long nextEventMillis;
+
   SampleHub(long intervalMillis, MetricRegistry gauges) {
     this.intervalMillis = intervalMillis;
     this.gauges = gauges;
@@ -108,6 +131,46 @@ final class SampleHub extends SparkListener {
     HUBS.remove(context);
   }
 
+  /** From now on samples are posted there too. */
+  synchronized void postTo(Consumer<SparkListenerEvent> receiver) {
+    events = receiver;
+  }
+
+  /** Posts an event, after the samples that came before it. */
+  synchronized void post(SparkListenerEvent event) {
+    if (events != null) {
+      postSamples();
+      events.accept(event);
+    }
+  }
+
+  /** Posts the samples that have come since the last event, without waiting for the next one. */
+  synchronized void postSamples() {
+    if (events != null && !unposted.isEmpty()) {
+      events.accept(new SamplesEvent(List.copyOf(unposted.values())));
+      unposted.clear();
+    }
+  }
+
+  private void toEvents(ExecutorSample sample, long now) {
+    if (events == null) {
+      return;
+    }
+    unposted.put(sample.executor(), sample);
+    firstMillis = firstMillis == 0 ? now : firstMillis;
+    // A sample that is a little early is not to wait for the next one.
+    if (now >= nextEventMillis - intervalMillis / 2) {
+      postSamples();
+      nextEventMillis = now + millisBetweenEvents(now - firstMillis, live.size());
+    }
+  }
+
+  private long millisBetweenEvents(long age, int executors) {
+    return Math.max(
+        Math.max(intervalMillis, executors * MILLIS_BETWEEN_EVENTS_PER_EXECUTOR),
+        Math.min(age / EVENTS_OF_AGE, MOST_MILLIS_BETWEEN_EVENTS));
+  }
+
   long intervalMillis() {
     return intervalMillis;
   }
@@ -133,6 +196,7 @@ final class SampleHub extends SparkListener {
       at.received++;
     }
     runs.forEach(run -> run.add(sample));
+    toEvents(sample, now);
     notifyAll();
   }
 

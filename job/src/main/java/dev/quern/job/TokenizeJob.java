@@ -442,6 +442,7 @@ public final class TokenizeJob {
       Exception reason = watch.difference() == null ? e : watch.difference();
       throw new JobException(Exit.FAILED, explain(reason, folder), e);
     }
+    record.published();
     double seconds = (System.nanoTime() - begun) / 1e9;
     String output = folder.output().toString();
     TokenizeResult result =

@@ -123,7 +123,7 @@ class AllocatorTrialTest {
                 10 * MB,
                 null,
                 null),
-            new ExecutorSample.Work(1, 1, 1, 1, 1, 0, allocator));
+            new ExecutorSample.Work(1, 1, 1, 1, 1, 0, allocator, "fast"));
     return Samples.part(1, 1, sample).outsideHeapPeak();
   }
 

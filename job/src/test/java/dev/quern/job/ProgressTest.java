@@ -13,7 +13,7 @@ class ProgressTest {
 
   private static final RunSamples.Live LIVE =
       new RunSamples.Live(
-          new ExecutorSample.Work(1_234_567, 300_000_000, 75_000_000, 0, 1, 0, "system"),
+          new ExecutorSample.Work(1_234_567, 300_000_000, 75_000_000, 0, 1, 0, "system", "fast"),
           1_800_000_000,
           2);
 

@@ -5,10 +5,14 @@ import static org.assertj.core.api.Assertions.entry;
 
 import com.codahale.metrics.Gauge;
 import com.codahale.metrics.MetricRegistry;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The driver's side: gauges, and what runs get to see. */
 class SampleHubTest {
@@ -102,6 +106,30 @@ class SampleHubTest {
     assertThat(run.parts().stream().mapToInt(part -> part.samples().size()).sum())
         .isLessThanOrEqualTo(RunSamples.IN_ALL);
     assertThat(run.parts()).hasSize(1000).allMatch(part -> part.arrived() == 250);
+  }
+
+  /** An hour of samples each second: of one executor, and of a thousand. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 1000})
+  void theEventLogGetsSomeOfTheSamplesAndTheLast(int executors) {
+    List<SamplesEvent> events = new ArrayList<>();
+    hub.postTo(event -> events.add((SamplesEvent) event));
+    int seconds = executors == 1 ? 3600 : 300;
+    for (int second = 0; second < seconds; second++) {
+      for (int id = 0; id < executors; id++) {
+        hub.receive(Samples.sample("" + id, second, 1, 1, 0), Samples.START + second * 1000);
+      }
+    }
+    int samples = events.stream().mapToInt(event -> event.executors().size()).sum();
+    assertThat(events).hasSizeLessThan(256 + 256 * 3);
+    assertThat(samples).isBetween(executors == 1 ? 500 : 5000, 20 * seconds + executors);
+    hub.postSamples();
+    assertThat(events.get(events.size() - 1).executors())
+        .hasSize(executors)
+        .allMatch(sample -> sample.timeMillis() == Samples.START + (seconds - 1) * 1000L);
+    int all = events.size();
+    hub.postSamples();
+    assertThat(events).hasSize(all);
   }
 
   /** Received just now, whatever the sample's second: gauges forget speeds of silent executors. */

@@ -40,7 +40,7 @@ final class Samples {
             cgroupLimit,
             cgroupLimit == null ? null : Long.valueOf(resident)),
         new ExecutorSample.Work(
-            bytes / 2000, bytes, bytes / 4, bytes * 50, bytes > 0 ? 1 : 0, 5, "mimalloc"));
+            bytes / 2000, bytes, bytes / 4, bytes * 50, bytes > 0 ? 1 : 0, 5, "mimalloc", "fast"));
   }
 
   static RunSummary.ExecutorPart part(int cores, double seconds, ExecutorSample... samples) {

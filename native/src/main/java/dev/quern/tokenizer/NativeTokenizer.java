@@ -54,6 +54,7 @@ public final class NativeTokenizer implements AutoCloseable {
     this.vocabularySize = Math.toIntExact((Long) description.get("vocabulary_size"));
     this.notices =
         ((List<?>) description.get("notices")).stream().map(notice -> (String) notice).toList();
+    TokenizerStatistics.loaded(this);
   }
 
   /**

@@ -3,7 +3,9 @@ package dev.quern.tokenizer;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
+import java.util.concurrent.ConcurrentSkipListSet;
 import java.util.function.Supplier;
 
 /**
@@ -17,6 +19,8 @@ import java.util.function.Supplier;
 public final class TokenizerStatistics {
   private static final Set<Cell> CELLS = new HashSet<>();
   private static final Cell ENDED = new Cell();
+
+  private static final Set<String> ENGINES = new ConcurrentSkipListSet<>();
 
   private static final long TIMED_BYTES = 1024;
   private static final long TIMED_EACH = 16;
@@ -72,6 +76,21 @@ public final class TokenizerStatistics {
   /** Bytes of native memory that the threads' buffers ({@link IdBuffer}) hold now. */
   public static long bufferBytes() {
     return OffHeap.reserved();
+  }
+
+  /**
+   * The engines of the tokenizers that this JVM has loaded, in alphabetical order, each with its
+   * vector instructions where it has a choice: "fast (avx2)", "reference".
+   */
+  public static List<String> engines() {
+    return List.copyOf(ENGINES);
+  }
+
+  static void loaded(NativeTokenizer tokenizer) {
+    ENGINES.add(
+        tokenizer.simd().equals("none")
+            ? tokenizer.engine()
+            : tokenizer.engine() + " (" + tokenizer.simd() + ")");
   }
 
   static Cell open() {
