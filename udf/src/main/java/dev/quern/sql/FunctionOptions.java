@@ -1,5 +1,6 @@
 package dev.quern.sql;
 
+import dev.quern.sql.TokenizerCall.OffsetUnit;
 import dev.quern.tokenizer.EncodeOptions;
 import dev.quern.tokenizer.EncodeOptions.InvalidUtf8;
 import dev.quern.tokenizer.TokenizerSpec.Engine;
@@ -30,7 +31,8 @@ record FunctionOptions(
     Optional<String> patternOfSession,
     Map<String, Integer> specialTokensOfSession,
     EncodeOptions encode,
-    boolean skipSpecialTokens) {
+    boolean skipSpecialTokens,
+    Optional<OffsetUnit> offsets) {
 
   /** The options by the names that SQL knows. */
   enum Option {
@@ -40,7 +42,8 @@ record FunctionOptions(
     SPECIAL_TOKENS_IN_TEXT,
     ADD_SPECIAL_TOKENS,
     INVALID_UTF8,
-    SKIP_SPECIAL_TOKENS;
+    SKIP_SPECIAL_TOKENS,
+    OFFSETS;
 
     /** Those that decide what is loaded. */
     static final Set<Option> OF_TOKENIZER =
@@ -55,12 +58,27 @@ record FunctionOptions(
             ADD_SPECIAL_TOKENS,
             INVALID_UTF8);
 
+    static final Set<Option> OF_OFFSETS =
+        Set.of(
+            ENGINE,
+            PATTERN,
+            SPECIAL_TOKENS,
+            SPECIAL_TOKENS_IN_TEXT,
+            ADD_SPECIAL_TOKENS,
+            INVALID_UTF8,
+            OFFSETS);
+
     static final Set<Option> OF_DECODING =
         Set.of(ENGINE, PATTERN, SPECIAL_TOKENS, SPECIAL_TOKENS_IN_TEXT, SKIP_SPECIAL_TOKENS);
 
     String sqlName() {
-      return name().toLowerCase(Locale.ROOT);
+      return lower(this);
     }
+  }
+
+  /** As SQL writes it. */
+  static String lower(Enum<?> constant) {
+    return constant.name().toLowerCase(Locale.ROOT);
   }
 
   /**
@@ -99,7 +117,8 @@ record FunctionOptions(
         new EncodeOptions(
             of(values, Option.ADD_SPECIAL_TOKENS, FunctionOptions::bool).orElse(false),
             invalidUtf8),
-        of(values, Option.SKIP_SPECIAL_TOKENS, FunctionOptions::bool).orElse(false));
+        of(values, Option.SKIP_SPECIAL_TOKENS, FunctionOptions::bool).orElse(false),
+        of(values, Option.OFFSETS, text -> QuernConf.constant(OffsetUnit.class, text)));
   }
 
   /** The same without what belongs to the call. */
@@ -112,7 +131,8 @@ record FunctionOptions(
         patternOfSession,
         specialTokensOfSession,
         EncodeOptions.DEFAULT,
-        false);
+        false,
+        Optional.empty());
   }
 
   private static Option option(String name, Set<Option> allowed) {

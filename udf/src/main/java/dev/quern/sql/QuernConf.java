@@ -270,6 +270,16 @@ public final class QuernConf {
               + " uses in turn share it.",
           QuernConf::cacheBytes);
 
+  public static final Entry<Integer> CACHE_TOKENIZERS =
+      new Entry<>(
+          PREFIX + "cache.tokenizers",
+          Scope.APPLICATION,
+          "8",
+          "How many tokenizers a driver or executor keeps loaded for queries to come, from 1 to"
+              + " 1000. Each takes some tens of megabytes of native memory. A query that names more"
+              + " of them in a column loads them again and again.",
+          text -> number(text, 1, 1000));
+
   public static final Entry<Optional<Path>> LIBRARY_PATH =
       new Entry<>(
           PREFIX + "library.path",
@@ -300,6 +310,7 @@ public final class QuernConf {
           TIKTOKEN_SPECIAL_TOKENS,
           ALLOCATOR,
           CACHE_BYTES_PER_THREAD,
+          CACHE_TOKENIZERS,
           LIBRARY_PATH,
           LIBRARY_DIRECTORY);
 
@@ -516,6 +527,19 @@ public final class QuernConf {
       throw new IllegalArgumentException("'" + text + "' is not from 512k to 1g");
     }
     return bytes;
+  }
+
+  private static int number(String text, int least, int most) {
+    try {
+      int number = Integer.parseInt(text);
+      if (number >= least && number <= most) {
+        return number;
+      }
+    } catch (NumberFormatException e) {
+      // The message is the same.
+    }
+    throw new IllegalArgumentException(
+        "'" + text + "' is not a number from " + least + " to " + most);
   }
 
   private static String nonEmpty(String text, String what) {

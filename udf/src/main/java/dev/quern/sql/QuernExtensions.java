@@ -4,6 +4,7 @@ import org.apache.spark.SparkConf;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.sql.SparkSessionExtensions;
 import org.apache.spark.sql.SparkSessionExtensionsProvider;
+import org.apache.spark.sql.catalyst.analysis.FunctionRegistry;
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
 import org.apache.spark.sql.execution.command.SetCommand;
 import org.slf4j.Logger;
@@ -26,6 +27,14 @@ public final class QuernExtensions implements SparkSessionExtensionsProvider {
     QuernConf.unknownKeys(conf).forEach(LOG::warn);
     for (QuernFunctions function : QuernFunctions.values()) {
       extensions.injectFunction(function.description());
+      // Before 4.2 Spark takes a function that is not in this registry for a temporary one, which
+      // no
+      // permanent view may use. Sessions copy it.
+      FunctionRegistry.builtin()
+          .registerFunction(
+              function.description()._1(),
+              function.description()._2(),
+              function.description()._3());
     }
     extensions.injectCheckRule(
         session ->

@@ -1,19 +1,21 @@
 package dev.quern.sql;
 
 import dev.quern.sql.FunctionOptions.Option;
-import dev.quern.sql.TokenizerFunction.Detokenize;
-import dev.quern.sql.TokenizerFunction.TokenCount;
-import dev.quern.sql.TokenizerFunction.Tokenize;
+import dev.quern.sql.TokenizerCall.How;
 import dev.quern.tokenizer.TokenizerException;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.apache.spark.sql.AnalysisException;
 import org.apache.spark.sql.catalyst.FunctionIdentifier;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.expressions.ExpressionInfo;
+import org.apache.spark.sql.catalyst.expressions.Literal;
 import org.apache.spark.sql.catalyst.expressions.NamedArgumentExpression;
 import org.apache.spark.sql.catalyst.trees.CurrentOrigin;
 import org.apache.spark.sql.catalyst.util.ArrayData;
@@ -21,6 +23,7 @@ import org.apache.spark.sql.catalyst.util.MapData;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.internal.SQLConf;
 import org.apache.spark.sql.types.DataType;
+import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.MapType;
 import org.apache.spark.sql.types.NullType;
 import org.apache.spark.sql.types.StringType;
@@ -39,7 +42,7 @@ import scala.jdk.javaapi.CollectionConverters;
 enum QuernFunctions {
   TOKENIZE(
       "tokenize",
-      "text",
+      Operation.TOKENIZE,
       Option.OF_ENCODING,
       "string_funcs",
       "_FUNC_(text[, tokenizer[, options]]) - Returns the token ids of `text` as an array of INT.",
@@ -59,16 +62,11 @@ enum QuernFunctions {
           "[64,199999]"),
       "Special tokens are not added, and text that looks like one is text, unless the options say"
           + " otherwise. Bytes that are not UTF-8 are an error, in STRING as in BINARY. Every"
-          + " collation gives the same ids. The element type admits no NULL.") {
-    @Override
-    Expression build(Expression first, Call call, String further) {
-      return new Tokenize(first, call.call(sqlName, false), further);
-    }
-  },
+          + " collation gives the same ids. The element type admits no NULL."),
 
   TRY_TOKENIZE(
       "try_tokenize",
-      "text",
+      Operation.TOKENIZE,
       Option.OF_ENCODING,
       "string_funcs",
       "_FUNC_(text[, tokenizer[, options]]) - Returns the token ids of `text` as an array of INT,"
@@ -83,16 +81,11 @@ enum QuernFunctions {
           "[3251,7]"),
       "NULL stands for what is wrong with a document: bytes that are not UTF-8, a special token"
           + " under 'error', a word outside a vocabulary that has no unknown token. A wrong"
-          + " tokenizer or option is an error here as well.") {
-    @Override
-    Expression build(Expression first, Call call, String further) {
-      return new Tokenize(first, call.call(sqlName, true), further);
-    }
-  },
+          + " tokenizer or option is an error here as well."),
 
   TOKEN_COUNT(
       "token_count",
-      "text",
+      Operation.TOKEN_COUNT,
       Option.OF_ENCODING,
       "string_funcs",
       "_FUNC_(text[, tokenizer[, options]]) - Returns the number of token ids of `text` as an INT.",
@@ -104,16 +97,89 @@ enum QuernFunctions {
           "3",
           "_FUNC_('')",
           "0"),
-      "The same as size(tokenize(text, ...)), without making the ids.") {
-    @Override
-    Expression build(Expression first, Call call, String further) {
-      return new TokenCount(first, call.call(sqlName, false), further);
-    }
-  },
+      "The same as size(tokenize(text, ...)), without making the ids."),
+
+  TOKENIZE_WITH_OFFSETS(
+      "tokenize_with_offsets",
+      Operation.OFFSETS,
+      Option.OF_OFFSETS,
+      "string_funcs",
+      "_FUNC_(text[, tokenizer[, options]]) - Returns the token ids of `text`, each with the part of"
+          + " the text that it stands for, as an array of STRUCT<id: INT, begin: INT, end: INT>.",
+      List.of(Doc.TEXT, Doc.TOKENIZER, Doc.ENCODE_OPTIONS + Doc.OFFSETS),
+      List.of(
+          "_FUNC_('naïve 東京')",
+          "[{\"id\":1503,\"begin\":0,\"end\":2},{\"id\":9954,\"begin\":2,\"end\":3},{\"id\":737,\"begin\":3,\"end\":5},{\"id\":185244,\"begin\":5,\"end\":8}]",
+          "transform(_FUNC_('naïve 東京'), t -> substring('naïve 東京', t.begin + 1, t.end - t.begin))",
+          "[\"na\",\"ï\",\"ve\",\" 東京\"]",
+          "_FUNC_('naïve 東京', options => map('offsets', 'bytes'))",
+          "[{\"id\":1503,\"begin\":0,\"end\":2},{\"id\":9954,\"begin\":2,\"end\":4},{\"id\":737,\"begin\":4,\"end\":6},{\"id\":185244,\"begin\":6,\"end\":13}]"),
+      "The ids are those of tokenize. Positions count from 0, and `end` is behind the last one: the"
+          + " text of a token t is substring(text, t.begin + 1, t.end - t.begin). A token that is a"
+          + " part of a character has the positions of the whole character; a special token that"
+          + " was added has 0 and 0. Some tokenizers leave blanks out of the offsets, as their file"
+          + " says. Under 'invalid_utf8' 'replace' bytes are those of the text as given, characters"
+          + " those of the text with the replacements."),
+
+  TRUNCATE_TOKENS(
+      "truncate_tokens",
+      Operation.TRUNCATE,
+      Option.OF_ENCODING,
+      "string_funcs",
+      "_FUNC_(text, max_tokens[, tokenizer[, options]]) - Returns the beginning of `text` that has at"
+          + " most `max_tokens` tokens.",
+      List.of(Doc.TEXT, Doc.MAX_TOKENS, Doc.TOKENIZER, Doc.ENCODE_OPTIONS),
+      List.of(
+          "_FUNC_('Hello, world', 2)",
+          "Hello,",
+          "_FUNC_('Hello, world', max_tokens => 100)",
+          "Hello, world",
+          "_FUNC_('naïve 🦙🦙', 4, 'gpt2')",
+          "naïve"),
+      "What is guaranteed: the result is `text` itself if that has no more than `max_tokens` tokens,"
+          + " else a beginning of it; token_count of the result, with the same tokenizer and"
+          + " options, is at most `max_tokens`; no character (code point) is cut; and it ends where"
+          + " a token of `text` does. Its ids are as a rule the first ids of `text`, but need not"
+          + " be: alone, a beginning can have other tokens, and where it would have more than"
+          + " `max_tokens`, further tokens are cut off. `max_tokens` counts special tokens that the"
+          + " options add. The whole text is tokenized, whatever `max_tokens` is. The result has"
+          + " the type of `text`, with U+FFFD for bad bytes under 'invalid_utf8' 'replace'."),
+
+  CHUNK_TOKENS(
+      "chunk_tokens",
+      Operation.CHUNK,
+      Option.OF_OFFSETS,
+      "string_funcs",
+      "_FUNC_(text, max_tokens[, overlap[, tokenizer[, options]]]) - Returns `text` in chunks of at"
+          + " most `max_tokens` tokens that overlap by `overlap` tokens, as an array of"
+          + " STRUCT<text: STRING, begin: INT, end: INT, token_count: INT>.",
+      List.of(
+          Doc.TEXT,
+          Doc.MAX_TOKENS,
+          "overlap - a whole number from 0, the default, to less than max_tokens: how many tokens of"
+              + " the text a chunk shares with the one before.",
+          Doc.TOKENIZER,
+          Doc.ENCODE_OPTIONS + Doc.OFFSETS),
+      List.of(
+          "_FUNC_('one two three four', 2)",
+          "[{\"text\":\"one two\",\"begin\":0,\"end\":7,\"token_count\":2},{\"text\":\" three four\",\"begin\":7,\"end\":18,\"token_count\":2}]",
+          "_FUNC_('one two three four', 3, overlap => 1).text",
+          "[\"one two three\",\" three four\"]",
+          "_FUNC_('', 3)",
+          "[]"),
+      "What is guaranteed: the first chunk begins where `text` does and the last one ends where it"
+          + " does; each begins in or right behind the one before, so that nothing is lost; `begin`"
+          + " and `end` say where it stands, as in tokenize_with_offsets; `token_count` is what"
+          + " token_count gives for the chunk's text with the same tokenizer and options, and is at"
+          + " most `max_tokens`; no character (code point) is cut. Chunks begin and end where"
+          + " tokens of `text` do, and the overlap is counted in those: more by the rest of a"
+          + " character that would be cut, less where a chunk would begin or end no later than the"
+          + " one before. It is an error if `max_tokens` is too small for a single character. '' has no"
+          + " chunks. inline(chunk_tokens(...)) makes a row of each."),
 
   DETOKENIZE(
       "detokenize",
-      "ids",
+      Operation.DETOKENIZE,
       Option.OF_DECODING,
       "string_funcs",
       "_FUNC_(ids[, tokenizer[, options]]) - Returns the text of an array of token ids.",
@@ -131,16 +197,11 @@ enum QuernFunctions {
           "_FUNC_(array(64, 199999), options => map('skip_special_tokens', 'true'))",
           "a"),
       "Ids that begin or end within a character give U+FFFD for the part. An id that is not in the"
-          + " vocabulary is an error.") {
-    @Override
-    Expression build(Expression first, Call call, String further) {
-      return new Detokenize(first, call.call(sqlName, false), further);
-    }
-  },
+          + " vocabulary is an error."),
 
   TOKENIZER_ID(
       "tokenizer_id",
-      null,
+      Operation.TOKENIZER_ID,
       Option.OF_TOKENIZER,
       "misc_funcs",
       "_FUNC_([tokenizer[, options]]) - Returns the content hash of a tokenizer: two that give"
@@ -151,51 +212,43 @@ enum QuernFunctions {
               + " engine, and for .tiktoken files pattern and special_tokens."),
       List.of("length(_FUNC_())", "64", "_FUNC_('gpt2') = _FUNC_('r50k_base')", "true"),
       "It is SHA-256, as 64 hexadecimal digits, of the tokenizer's file and of the options that"
-          + " change ids.") {
-    @Override
-    Expression build(Expression first, Call call, String further) {
-      return new TokenizerId(call.reference(), further.isEmpty() ? "" : further.substring(2));
-    }
-  };
+          + " change ids.");
 
   /** Parts of the documentation that several functions share. */
   private static final class Doc {
     static final String TEXT = "text - a STRING, or a BINARY that holds UTF-8; NULL gives NULL.";
+    static final String MAX_TOKENS = "max_tokens - a whole number; NULL gives NULL.";
     static final String TOKENIZER =
-        "tokenizer - a constant STRING: a built-in name (o200k_base, cl100k_base, p50k_base,"
-            + " r50k_base or gpt2), a name mapped by spark.quern.tokenizers.<name>, or the URI of a"
-            + " tokenizer.json or .tiktoken file that spark.quern.allowedTokenizerPaths allows."
-            + " Default: spark.quern.tokenizer.";
+        "tokenizer - a STRING: a built-in name (o200k_base, cl100k_base, p50k_base, r50k_base or"
+            + " gpt2) or a name mapped by spark.quern.tokenizers.<name>; if it is a constant, also"
+            + " the URI of a tokenizer.json or .tiktoken file that"
+            + " spark.quern.allowedTokenizerPaths allows. Default: spark.quern.tokenizer. In a"
+            + " column NULL gives NULL.";
     static final String ENCODE_OPTIONS =
         "options - a constant map of strings: add_special_tokens (true or false, the default),"
             + " special_tokens_in_text (text, token or error), invalid_utf8 (strict or replace),"
             + " engine (auto, fast or reference), and for .tiktoken files pattern and"
             + " special_tokens.";
-  }
-
-  /** A call's tokenizer and options. */
-  record Call(TokenizerReference reference, FunctionOptions options) {
-    TokenizerCall call(String function, boolean nullOnError) {
-      return new TokenizerCall(
-          function, reference, options.encode(), options.skipSpecialTokens(), nullOnError);
-    }
+    static final String OFFSETS =
+        " offsets: characters (of a STRING the default) or bytes (of a BINARY the default), as"
+            + " substring counts.";
   }
 
   final String sqlName;
-  private final boolean hasFirst;
+  private final Operation operation;
   private final Set<Option> options;
   private final List<String> parameters;
   private final Tuple3<FunctionIdentifier, ExpressionInfo, Function1<Seq<Expression>, Expression>>
       description;
 
   /**
-   * @param firstArgument name of the argument before {@code tokenizer}; null if there is none
+   * @param operation which also names the arguments before {@code tokenizer}
    * @param arguments what DESCRIBE FUNCTION EXTENDED says of each argument
    * @param examples an expression and its value as spark-sql prints it, in turn; tests run them
    */
   QuernFunctions(
       String sqlName,
-      String firstArgument,
+      Operation operation,
       Set<Option> options,
       String group,
       String usage,
@@ -203,10 +256,10 @@ enum QuernFunctions {
       List<String> examples,
       String note) {
     this.sqlName = sqlName;
-    this.hasFirst = firstArgument != null;
+    this.operation = operation;
     this.options = options;
     this.parameters =
-        hasFirst ? List.of(firstArgument, "tokenizer", "options") : List.of("tokenizer", "options");
+        Stream.concat(operation.arguments().stream(), Stream.of("tokenizer", "options")).toList();
 
     // The indentation is Spark's; ExpressionInfo checks some of it.
     StringBuilder argumentText = new StringBuilder("\n    Arguments:\n");
@@ -233,12 +286,6 @@ enum QuernFunctions {
   }
 
   /**
-   * @param first the argument before {@code tokenizer}; null for a function without one
-   * @param further the other arguments as SQL, beginning with a comma; for names of columns
-   */
-  abstract Expression build(Expression first, Call call, String further);
-
-  /**
    * As SparkSessionExtensions takes it. Always the same object: an extension that is found twice
    * (as a service and by spark.sql.extensions) then replaces nothing.
    */
@@ -249,20 +296,34 @@ enum QuernFunctions {
   private Expression expression(Seq<Expression> given) {
     try {
       Expression[] arguments = inOrder(CollectionConverters.asJava(given));
-      Expression tokenizer = arguments[hasFirst ? 1 : 0];
-      Expression optionMap = arguments[hasFirst ? 2 : 1];
+      int count = operation.arguments().size();
+      List<Expression> children = new ArrayList<>(Arrays.asList(arguments).subList(0, count));
+      Expression tokenizer = arguments[count];
+      Expression optionMap = arguments[count + 1];
       // The configuration of this analysis, which inside a view is the view's.
       SQLConf conf = SQLConf.get();
       FunctionOptions parsed =
           FunctionOptions.parse(optionMap == null ? Map.of() : optionMap(optionMap), options, conf);
-      String name = tokenizer == null ? QuernConf.TOKENIZER.value(conf) : tokenizerName(tokenizer);
-      TokenizerReference reference =
-          TokenizerResolver.resolve(SparkSession.active(), name, parsed, false);
-      return build(
-          hasFirst ? arguments[0] : null,
-          new Call(reference, parsed),
-          (tokenizer == null ? "" : ", " + tokenizer.sql())
-              + (optionMap == null ? "" : ", options => " + optionMap.sql()));
+      How how = new How(sqlName, parsed, this == TRY_TOKENIZE);
+      SparkSession session = SparkSession.active();
+      TokenizerChoice choice;
+      String further = optionMap == null ? "" : ", options => " + optionMap.sql();
+      if (tokenizer != null && !(tokenizer.dataType() instanceof StringType)) {
+        throw wrongType("tokenizer", "STRING", tokenizer);
+      }
+      if (tokenizer != null && !tokenizer.foldable()) {
+        choice = new TokenizerCallByName(how, TokenizerResolver.resolveAll(session, parsed));
+        children.add(tokenizer);
+      } else {
+        String name =
+            tokenizer == null
+                ? QuernConf.TOKENIZER.value(conf)
+                : String.valueOf(constant("tokenizer", tokenizer)).strip();
+        choice = new TokenizerCall(how, TokenizerResolver.resolve(session, name, parsed, false));
+        further = (tokenizer == null ? "" : ", " + tokenizer.sql()) + further;
+      }
+      return new TokenizerFunction(
+          operation, CollectionConverters.asScala(children).toSeq(), choice, further);
     } catch (TokenizerException | IllegalArgumentException e) {
       throw QuernFunctions.<RuntimeException>unchecked(
           analysisError(sqlName + ": " + e.getMessage(), e));
@@ -301,25 +362,16 @@ enum QuernFunctions {
       }
       arguments[index] = value;
     }
-    if (hasFirst && arguments[0] == null) {
-      throw new IllegalArgumentException(
-          "the argument `" + parameters.get(0) + "` is missing" + signature);
+    for (int i = 0; i < operation.arguments().size(); i++) {
+      if (arguments[i] == null && parameters.get(i).equals("overlap")) {
+        arguments[i] = Literal.create(0, DataTypes.IntegerType);
+      }
+      if (arguments[i] == null) {
+        throw new IllegalArgumentException(
+            "the argument `" + parameters.get(i) + "` is missing" + signature);
+      }
     }
     return arguments;
-  }
-
-  private static String tokenizerName(Expression argument) {
-    if (!(argument.dataType() instanceof StringType)) {
-      throw wrongType("tokenizer", "STRING", argument);
-    }
-    if (!argument.foldable()) {
-      throw new IllegalArgumentException(
-          "the argument `tokenizer` has to be a constant in this version, and "
-              + argument.sql()
-              + " is not; write a literal, or set "
-              + QuernConf.TOKENIZER.key());
-    }
-    return String.valueOf(constant("tokenizer", argument)).strip();
   }
 
   private static Map<String, String> optionMap(Expression argument) {

@@ -1,9 +1,11 @@
 package dev.quern.sql;
 
 import java.io.Serializable;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Collectors;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.analysis.TypeCheckResult;
 import org.apache.spark.sql.catalyst.expressions.Expression;
@@ -13,15 +15,8 @@ import org.apache.spark.sql.catalyst.expressions.codegen.CodegenContext;
 import org.apache.spark.sql.catalyst.expressions.codegen.ExprCode;
 import org.apache.spark.sql.catalyst.expressions.codegen.FalseLiteral$;
 import org.apache.spark.sql.catalyst.expressions.codegen.JavaCode;
-import org.apache.spark.sql.catalyst.util.ArrayData;
-import org.apache.spark.sql.types.ArrayType;
-import org.apache.spark.sql.types.BinaryType;
 import org.apache.spark.sql.types.DataType;
-import org.apache.spark.sql.types.DataTypes;
-import org.apache.spark.sql.types.IntegerType;
-import org.apache.spark.sql.types.LongType;
 import org.apache.spark.sql.types.NullType;
-import org.apache.spark.sql.types.StringType;
 import org.apache.spark.unsafe.types.UTF8String;
 import scala.collection.immutable.IndexedSeq;
 import scala.collection.immutable.Map$;
@@ -29,219 +24,87 @@ import scala.collection.immutable.Seq;
 import scala.jdk.javaapi.CollectionConverters;
 
 /**
- * A Catalyst expression of one value and a tokenizer. NULL gives NULL.
+ * The Catalyst expression of a call of a SQL function. NULL in any argument gives NULL.
  *
- * <p>The tokenizer is no child: it was resolved on the driver when the call was analysed, and the
- * plan carries its hash. Extends Expression itself, since Java can't extend the Scala traits
- * between (UnaryExpression and others). Methods without {@code @Override} where one could stand are
- * not in every Spark version that we compile with.
+ * <p>A constant tokenizer is no child: it was resolved on the driver when the call was analysed,
+ * and the plan carries its hash. A column that names the tokenizer is the last child. Extends
+ * Expression itself, since Java can't extend the Scala traits between (UnaryExpression and others).
+ * Methods without {@code @Override} where one could stand are not in every Spark version that we
+ * compile with.
  */
-abstract class TokenizerFunction extends Expression implements Serializable {
+final class TokenizerFunction extends Expression implements Serializable {
   private static final long serialVersionUID = 1L;
+  private static final List<String> ORDINALS = List.of("first", "second", "third");
 
-  final Expression child;
-  final TokenizerCall call;
+  private final Operation operation;
+  private final Seq<Expression> children;
+  private final TokenizerChoice choice;
 
-  /** The arguments after the first one, as SQL; only for names of columns. */
-  final String furtherArguments;
+  /** The arguments that are no children, as SQL, beginning with a comma; for names of columns. */
+  private final String furtherArguments;
 
-  TokenizerFunction(Expression child, TokenizerCall call, String furtherArguments) {
-    this.child = child;
-    this.call = call;
+  TokenizerFunction(
+      Operation operation,
+      Seq<Expression> children,
+      TokenizerChoice choice,
+      String furtherArguments) {
+    this.operation = operation;
+    this.children = children;
+    this.choice = choice;
     this.furtherArguments = furtherArguments;
   }
 
-  /** What the child's type is not, for the error of analysis; null if it is right. */
-  abstract String requiredType(DataType type);
-
-  /** Name of the first argument. */
-  abstract String argument();
-
-  /** The method of {@link TokenizerCall} that compiled code calls. */
-  abstract String method();
-
-  /** The same, interpreted; the value is not null. */
-  abstract Object apply(Object value);
-
-  abstract TokenizerFunction with(Expression newChild);
-
-  /** {@code tokenize} and {@code try_tokenize}: STRING or BINARY to ARRAY of INT. */
-  static final class Tokenize extends TokenizerFunction {
-    private static final long serialVersionUID = 1L;
-    private static final DataType IDS = DataTypes.createArrayType(DataTypes.IntegerType, false);
-
-    Tokenize(Expression child, TokenizerCall call, String furtherArguments) {
-      super(child, call, furtherArguments);
-    }
-
-    @Override
-    public DataType dataType() {
-      return IDS;
-    }
-
-    @Override
-    String requiredType(DataType type) {
-      return requiredText(type);
-    }
-
-    @Override
-    String argument() {
-      return "text";
-    }
-
-    @Override
-    String method() {
-      return "tokenize";
-    }
-
-    @Override
-    Object apply(Object value) {
-      return value instanceof UTF8String text ? call.tokenize(text) : call.tokenize((byte[]) value);
-    }
-
-    @Override
-    TokenizerFunction with(Expression newChild) {
-      return new Tokenize(newChild, call, furtherArguments);
-    }
-  }
-
-  /** {@code token_count}: STRING or BINARY to INT. */
-  static final class TokenCount extends TokenizerFunction {
-    private static final long serialVersionUID = 1L;
-
-    TokenCount(Expression child, TokenizerCall call, String furtherArguments) {
-      super(child, call, furtherArguments);
-    }
-
-    /** INT as Spark's length and size have: it is what an array can hold. */
-    @Override
-    public DataType dataType() {
-      return DataTypes.IntegerType;
-    }
-
-    @Override
-    String requiredType(DataType type) {
-      return requiredText(type);
-    }
-
-    @Override
-    String argument() {
-      return "text";
-    }
-
-    @Override
-    String method() {
-      return "tokenCount";
-    }
-
-    @Override
-    Object apply(Object value) {
-      return value instanceof UTF8String text
-          ? call.tokenCount(text)
-          : call.tokenCount((byte[]) value);
-    }
-
-    @Override
-    TokenizerFunction with(Expression newChild) {
-      return new TokenCount(newChild, call, furtherArguments);
-    }
-  }
-
-  /** {@code detokenize}: ARRAY of INT or BIGINT to STRING. */
-  static final class Detokenize extends TokenizerFunction {
-    private static final long serialVersionUID = 1L;
-
-    Detokenize(Expression child, TokenizerCall call, String furtherArguments) {
-      super(child, call, furtherArguments);
-    }
-
-    @Override
-    public DataType dataType() {
-      return DataTypes.StringType;
-    }
-
-    @Override
-    String requiredType(DataType type) {
-      boolean right =
-          type instanceof ArrayType array
-              && (array.elementType() instanceof IntegerType
-                  || array.elementType() instanceof LongType
-                  // The type of array() without elements.
-                  || array.elementType() instanceof NullType);
-      return right ? null : "\"ARRAY<INT>\" or \"ARRAY<BIGINT>\"";
-    }
-
-    @Override
-    String argument() {
-      return "ids";
-    }
-
-    @Override
-    String method() {
-      return isLong() ? "detokenizeLongs" : "detokenize";
-    }
-
-    private boolean isLong() {
-      return ((ArrayType) child.dataType()).elementType() instanceof LongType;
-    }
-
-    @Override
-    Object apply(Object value) {
-      return isLong()
-          ? call.detokenizeLongs((ArrayData) value)
-          : call.detokenize((ArrayData) value);
-    }
-
-    @Override
-    TokenizerFunction with(Expression newChild) {
-      return new Detokenize(newChild, call, furtherArguments);
-    }
-  }
-
-  private static String requiredText(DataType type) {
-    // StringType covers every collation; a collation has no part in tokenizing.
-    return type instanceof StringType || type instanceof BinaryType
-        ? null
-        : "\"STRING\" or \"BINARY\"";
-  }
-
-  // ---- What Catalyst asks ----------------------------------------------------------------------
-
   @Override
   public Seq<Expression> children() {
-    return CollectionConverters.asScala(List.of(child)).toSeq();
+    return children;
+  }
+
+  private List<Expression> childList() {
+    return CollectionConverters.asJava(children);
   }
 
   @Override
   public Expression withNewChildrenInternal(IndexedSeq<Expression> newChildren) {
-    return with(newChildren.head());
+    return new TokenizerFunction(operation, newChildren, choice, furtherArguments);
+  }
+
+  @Override
+  public DataType dataType() {
+    return operation.result(first());
+  }
+
+  private DataType first() {
+    return operation.arguments().isEmpty() ? null : children.head().dataType();
   }
 
   @Override
   public TypeCheckResult checkInputDataTypes() {
-    DataType type = child.dataType();
-    String required = type instanceof NullType ? null : requiredType(type);
-    if (required == null) {
-      return TypeCheckResult.TypeCheckSuccess$.MODULE$;
+    for (int i = 0; i < operation.arguments().size(); i++) {
+      Expression child = children.apply(i);
+      DataType type = child.dataType();
+      String required = type instanceof NullType ? null : operation.required(i, type);
+      if (required != null) {
+        return new TypeCheckResult.DataTypeMismatch(
+            "UNEXPECTED_INPUT_TYPE",
+            Map$.MODULE$.from(
+                CollectionConverters.asScala(
+                    Map.of(
+                        "paramIndex",
+                        ORDINALS.get(i) + " (`" + operation.arguments().get(i) + "`)",
+                        "requiredType",
+                        required,
+                        "inputSql",
+                        '"' + child.sql() + '"',
+                        "inputType",
+                        '"' + type.sql() + '"'))));
+      }
     }
-    return new TypeCheckResult.DataTypeMismatch(
-        "UNEXPECTED_INPUT_TYPE",
-        Map$.MODULE$.from(
-            CollectionConverters.asScala(
-                Map.of(
-                    "paramIndex",
-                    "first (`" + argument() + "`)",
-                    "requiredType",
-                    required,
-                    "inputSql",
-                    '"' + child.sql() + '"',
-                    "inputType",
-                    '"' + type.sql() + '"'))));
+    return TypeCheckResult.TypeCheckSuccess$.MODULE$;
   }
 
   @Override
   public boolean nullable() {
-    return child.nullable() || call.nullOnError();
+    return choice.nullOnError() || childList().stream().anyMatch(Expression::nullable);
   }
 
   public boolean nullIntolerant() {
@@ -250,7 +113,7 @@ abstract class TokenizerFunction extends Expression implements Serializable {
 
   @Override
   public boolean foldable() {
-    return child.foldable();
+    return childList().stream().allMatch(Expression::foldable);
   }
 
   public boolean throwable() {
@@ -264,102 +127,139 @@ abstract class TokenizerFunction extends Expression implements Serializable {
 
   @Override
   public Object eval(InternalRow input) {
-    Object value = child.eval(input);
-    return value == null ? null : apply(value);
+    Object[] values = new Object[children.size()];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = children.apply(i).eval(input);
+      if (values[i] == null) {
+        return null;
+      }
+    }
+    TokenizerCall call =
+        choice instanceof TokenizerCallByName byName
+            ? byName.of((UTF8String) values[values.length - 1])
+            : (TokenizerCall) choice;
+    return operation.apply(call, first(), values);
   }
 
   @Override
   public ExprCode doGenCode(CodegenContext context, ExprCode result) {
-    if (child.dataType() instanceof NullType) {
+    if (childList().stream().anyMatch(child -> child.dataType() instanceof NullType)) {
       return ExprCode.forNullValue(dataType());
     }
-    ExprCode input = child.genCode(context);
-    String receiver = context.addReferenceObj("tokenizer", call, TokenizerCall.class.getName());
+    Code code = new Code();
+    List<ExprCode> inputs = childList().stream().map(child -> child.genCode(context)).toList();
+    inputs.forEach(input -> code.add(input.code()));
     String type = CodeGenerator.javaType(dataType());
-    String start = "\n" + type + " " + result.value() + " = ";
-    String end = receiver + "." + method() + "(";
-    if (!nullable()) {
-      return result.copy(
-          block(List.of("", start + end, ");"), input.code(), input.value()),
-          FalseLiteral$.MODULE$,
-          result.value());
+    String tokenizer = context.addReferenceObj("tokenizer", choice, choice.getClass().getName());
+    if (nullable()) {
+      code.add("\nboolean " + result.isNull() + " = false");
+      for (int i = 0; i < inputs.size(); i++) {
+        if (children.apply(i).nullable()) {
+          code.add(" || ").add(inputs.get(i).isNull());
+        }
+      }
+      String none = CodeGenerator.defaultValue(dataType(), false);
+      code.add(";\n" + type + " " + result.value() + " = " + none + ";\n");
+      code.add("if (!" + result.isNull() + ") {\n" + result.value() + " = " + tokenizer);
+    } else {
+      code.add("\n" + type + " " + result.value() + " = " + tokenizer);
     }
-    String afterCall =
-        call.nullOnError() ? result.isNull() + " = " + result.value() + " == null;\n" : "";
-    return result.copy(
-        block(
-            List.of(
-                "",
-                "\nboolean " + result.isNull() + " = ",
-                ";"
-                    + start
-                    + CodeGenerator.defaultValue(dataType(), false)
-                    + ";\nif (!"
-                    + result.isNull()
-                    + ") {\n"
-                    + result.value()
-                    + " = "
-                    + end,
-                ");\n" + afterCall + "}"),
-            input.code(),
-            input.isNull(),
-            input.value()),
-        result.isNull(),
-        result.value());
+    if (choice instanceof TokenizerCallByName) {
+      code.add(".of(").add(inputs.get(inputs.size() - 1).value()).add(")");
+    }
+    code.add("." + operation.method(first()) + "(");
+    for (int i = 0; i < operation.arguments().size(); i++) {
+      code.add(i == 0 ? "" : ", ").add(inputs.get(i).value());
+    }
+    code.add(");");
+    if (!nullable()) {
+      return result.copy(code.block(), FalseLiteral$.MODULE$, result.value());
+    }
+    if (choice.nullOnError()) {
+      code.add("\n" + result.isNull() + " = " + result.value() + " == null;");
+    }
+    return result.copy(code.add("\n}").block(), result.isNull(), result.value());
   }
 
   /** Code with its inputs apart, as Spark wants it: it follows the values that code reads. */
-  private static CodeBlock block(List<String> parts, JavaCode... inputs) {
-    return new CodeBlock(
-        CollectionConverters.asScala(parts).toSeq(),
-        CollectionConverters.asScala(List.of(inputs)).toSeq());
+  private static final class Code {
+    private final List<String> parts = new ArrayList<>(List.of(""));
+    private final List<JavaCode> inputs = new ArrayList<>();
+
+    Code add(String text) {
+      parts.set(parts.size() - 1, parts.get(parts.size() - 1) + text);
+      return this;
+    }
+
+    Code add(JavaCode input) {
+      inputs.add(input);
+      parts.add("");
+      return this;
+    }
+
+    CodeBlock block() {
+      return new CodeBlock(
+          CollectionConverters.asScala(parts).toSeq(),
+          CollectionConverters.asScala(inputs).toSeq());
+    }
   }
 
   @Override
   public String prettyName() {
-    return call.function();
+    return choice.function();
   }
 
   @Override
   public String toString() {
-    return prettyName() + "(" + child + ", " + call + ")";
+    return childList().stream()
+        .map(child -> child + ", ")
+        .collect(Collectors.joining("", prettyName() + "(", choice + ")"));
   }
 
   @Override
   public String sql() {
-    return prettyName() + "(" + child.sql() + furtherArguments + ")";
+    String arguments =
+        childList().stream().map(Expression::sql).collect(Collectors.joining(", "))
+            + furtherArguments;
+    // A function without children has no argument before the comma.
+    return prettyName()
+        + "("
+        + (children.isEmpty() && !arguments.isEmpty() ? arguments.substring(2) : arguments)
+        + ")";
   }
 
   @Override
   public int productArity() {
-    return 3;
+    return 4;
   }
 
   @Override
   public Object productElement(int index) {
     return switch (index) {
-      case 0 -> child;
-      case 1 -> call;
-      case 2 -> furtherArguments;
+      case 0 -> operation;
+      case 1 -> children;
+      case 2 -> choice;
+      case 3 -> furtherArguments;
       default -> throw new IndexOutOfBoundsException(index);
     };
   }
 
   @Override
   public boolean canEqual(Object other) {
-    return other != null && getClass() == other.getClass();
+    return other instanceof TokenizerFunction;
   }
 
-  /** Without the arguments' text: the call has what they mean. */
+  /** Without the arguments' text: the choice has what they mean. */
   @Override
   public boolean equals(Object other) {
-    return canEqual(other)
-        && child.equals(((TokenizerFunction) other).child)
-        && call.equals(((TokenizerFunction) other).call);
+    return other instanceof TokenizerFunction that
+        && operation == that.operation
+        && children.equals(that.children)
+        && choice.equals(that.choice);
   }
 
   @Override
   public int hashCode() {
-    return Objects.hash(getClass().getName(), child, call);
+    return Objects.hash(operation.name(), children, choice);
   }
 }

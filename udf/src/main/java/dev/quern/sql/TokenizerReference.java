@@ -10,6 +10,7 @@ import dev.quern.tokenizer.TokenizerSpec.Engine;
 import java.io.Serializable;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.function.IntSupplier;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.broadcast.Broadcast;
 import org.apache.spark.sql.SparkSession;
@@ -26,25 +27,15 @@ public final class TokenizerReference implements Serializable {
   private static final long serialVersionUID = 1L;
   private static final Logger LOG = LoggerFactory.getLogger(TokenizerReference.class);
 
-  /**
-   * How many tokenizers a JVM keeps open without anybody using them. One that falls out is freed
-   * when its last user is gone (NativeTokenizer has a Cleaner), so a server that sees ever new
-   * files does not grow for ever.
-   */
-  private static final int KEPT_OPEN = 8;
-
   private record Loaded(String contentHash, Engine engine) {}
 
-  /** Tokenizers of this JVM, the longest unused one first. Its lock makes each load only once. */
+  /**
+   * Tokenizers of this JVM, the longest unused one first. One that falls out is freed when its last
+   * user is gone (NativeTokenizer has a Cleaner), so a server that sees ever new files does not
+   * grow for ever. The lock makes each load only once.
+   */
   private static final Map<Loaded, NativeTokenizer> OPEN =
-      new LinkedHashMap<>(16, 0.75f, true) {
-        private static final long serialVersionUID = 1L;
-
-        @Override
-        protected boolean removeEldestEntry(Map.Entry<Loaded, NativeTokenizer> eldest) {
-          return size() > KEPT_OPEN;
-        }
-      };
+      leastRecentlyUsed(TokenizerReference::keptOpen);
 
   private final String name;
   private final String contentHash;
@@ -110,6 +101,26 @@ public final class TokenizerReference implements Serializable {
           ? tokenizer
           : load(spec.value().withEngine(requestedEngine), name, contentHash);
     }
+  }
+
+  /** How many tokenizers this JVM keeps open that nobody may be using. */
+  static int keptOpen() {
+    SparkEnv environment = SparkEnv.get();
+    return environment == null
+        ? QuernConf.CACHE_TOKENIZERS.parse(null)
+        : QuernConf.CACHE_TOKENIZERS.value(environment.conf());
+  }
+
+  /** A map that forgets the entry that was used longest ago when there are too many. */
+  static <K, V> Map<K, V> leastRecentlyUsed(IntSupplier capacity) {
+    return new LinkedHashMap<>(16, 0.75f, true) {
+      private static final long serialVersionUID = 1L;
+
+      @Override
+      protected boolean removeEldestEntry(Map.Entry<K, V> eldest) {
+        return size() > capacity.getAsInt();
+      }
+    };
   }
 
   /**
@@ -196,6 +207,11 @@ public final class TokenizerReference implements Serializable {
   /** As EXPLAIN shows it: name, first digits of the hash, engine. */
   @Override
   public String toString() {
+    return as(name);
+  }
+
+  /** The same under a name that a column may use for it. */
+  String as(String name) {
     return name + " " + contentHash.substring(0, 12) + " " + engine;
   }
 }

@@ -12,10 +12,10 @@ import java.lang.ref.WeakReference;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -57,22 +57,15 @@ final class TokenizerResolver {
    */
   private static final class Resolved {
     final WeakReference<SparkContext> context;
-    final Map<Source, TokenizerReference> references = leastRecentlyUsed(16);
-    final Map<TokenizerReference, TokenizerReference> byContent = leastRecentlyUsed(16);
+    final Map<Source, TokenizerReference> references;
+    final Map<TokenizerReference, TokenizerReference> byContent;
 
     Resolved(SparkContext context) {
       this.context = new WeakReference<>(context);
-    }
-
-    private static <K, V> Map<K, V> leastRecentlyUsed(int capacity) {
-      return new LinkedHashMap<>(16, 0.75f, true) {
-        private static final long serialVersionUID = 1L;
-
-        @Override
-        protected boolean removeEldestEntry(Map.Entry<K, V> eldest) {
-          return size() > capacity;
-        }
-      };
+      // A call whose tokenizer a column names resolves all the names; they have to fit in, twice.
+      int capacity = 16 + 2 * names(context.getConf()).size();
+      this.references = TokenizerReference.leastRecentlyUsed(() -> capacity);
+      this.byContent = TokenizerReference.leastRecentlyUsed(() -> capacity);
     }
   }
 
@@ -121,7 +114,33 @@ final class TokenizerResolver {
     }
   }
 
+  /**
+   * What a column may name: the built-in tokenizers and those that the application has named. One
+   * that can't be loaded fails the rows that name it, not the query.
+   */
+  static Map<String, TokenizerCallByName.Named> resolveAll(
+      SparkSession session, FunctionOptions options) {
+    Map<String, TokenizerCallByName.Named> all = new TreeMap<>();
+    for (String name : names(session.sparkContext().getConf())) {
+      TokenizerCallByName.Named named;
+      try {
+        named = new TokenizerCallByName.Named(resolve(session, name, options, false), null);
+      } catch (TokenizerException e) {
+        named = new TokenizerCallByName.Named(null, e.getMessage());
+      }
+      all.put(name, named);
+    }
+    return all;
+  }
+
   // ---- Names -----------------------------------------------------------------------------------
+
+  private static List<String> names(SparkConf conf) {
+    return Stream.concat(
+            TokenizerSpec.builtInNames().stream(),
+            QuernConf.mappedTokenizers(conf).keySet().stream())
+        .toList();
+  }
 
   /**
    * The file that a name means; empty for a built-in one.
@@ -174,11 +193,7 @@ final class TokenizerResolver {
   }
 
   private static TokenizerException unknown(SparkConf conf, String name) {
-    List<String> names =
-        Stream.concat(
-                TokenizerSpec.builtInNames().stream(),
-                QuernConf.mappedTokenizers(conf).keySet().stream())
-            .toList();
+    List<String> names = names(conf);
     return new TokenizerException(
         Reason.INVALID_ARGUMENT,
         "there is no tokenizer '"

@@ -2,6 +2,7 @@ package dev.quern.sql;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
@@ -50,6 +51,13 @@ class ExamplesTest {
           .contains("Since: 0.1.0")
           .doesNotContain("_FUNC_");
     }
+  }
+
+  @Test
+  void pageOfTheFunctionsIsCurrent() throws Exception {
+    assertThat(Files.readString(TestSpark.CHECKOUT.resolve("udf/functions.md")))
+        .as("udf/functions.md; FunctionDocs.main prints the right one")
+        .isEqualTo(FunctionDocs.toMarkdown());
   }
 
   @Test

@@ -2,7 +2,6 @@ package dev.quern.sql;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.quern.tokenizer.EncodeOptions;
 import dev.quern.tokenizer.EncodeOptions.InvalidUtf8;
@@ -11,7 +10,6 @@ import dev.quern.tokenizer.TokenizerSpec;
 import dev.quern.tokenizer.TokenizerStatistics;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -21,7 +19,6 @@ import org.apache.spark.sql.AnalysisException;
 import org.apache.spark.sql.Column;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
-import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.functions;
 import org.apache.spark.sql.streaming.StreamingQuery;
@@ -38,11 +35,6 @@ import scala.jdk.javaapi.CollectionConverters;
 
 class FunctionsTest {
   private static final List<Integer> HELLO = List.of(13225, 11, 2375);
-  private static final StructType DOCUMENTS =
-      new StructType()
-          .add("id", DataTypes.IntegerType)
-          .add("text", DataTypes.StringType)
-          .add("bytes", DataTypes.BinaryType);
 
   static List<String> waysToEvaluate() {
     return TestSpark.waysToEvaluate().keySet().stream().sorted().toList();
@@ -105,8 +97,10 @@ class FunctionsTest {
   void idsAreTheNativeTokenizers(String way) throws Exception {
     long seed = Long.getLong("quern.seed", System.nanoTime());
     System.out.println("FunctionsTest#idsAreTheNativeTokenizers: repeat with -Dquern.seed=" + seed);
-    List<Row> documents = documents(new Random(seed), 300);
-    TestSpark.session().createDataFrame(documents, DOCUMENTS).createOrReplaceTempView("documents");
+    List<Row> documents = TestSpark.documents(new Random(seed), 300);
+    TestSpark.session()
+        .createDataFrame(documents, TestSpark.DOCUMENTS)
+        .createOrReplaceTempView("documents");
     try (NativeTokenizer o200k = builtIn("o200k_base");
         NativeTokenizer gpt2 = builtIn("gpt2")) {
       EncodeOptions replace = new EncodeOptions(false, InvalidUtf8.REPLACE);
@@ -136,38 +130,6 @@ class FunctionsTest {
             }
           });
     }
-  }
-
-  /** Text of many scripts as STRING, and random bytes (mostly no UTF-8) as BINARY. */
-  private static List<Row> documents(Random random, int count) {
-    int[][] ranges = {
-      {' ', '~'},
-      {'a', 'z'},
-      {0xC0, 0x24F},
-      {0x400, 0x4FF},
-      {0x4E00, 0x9FFF},
-      {0xAC00, 0xD7A3},
-      {0x1F300, 0x1F6FF},
-      {0x300, 0x36F},
-      {'\t', '\r'},
-      {0x10000, 0x10FFFF}
-    };
-    List<Row> documents = new ArrayList<>();
-    for (int id = 0; id < count; id++) {
-      StringBuilder text = new StringBuilder();
-      int length = random.nextInt(id % 50 == 0 ? 5_000 : 200);
-      int[] range = ranges[0];
-      for (int i = 0; i < length; i++) {
-        if (random.nextInt(8) == 0) {
-          range = ranges[random.nextInt(ranges.length)];
-        }
-        text.appendCodePoint(range[0] + random.nextInt(range[1] - range[0] + 1));
-      }
-      byte[] bytes = new byte[random.nextInt(100)];
-      random.nextBytes(bytes);
-      documents.add(RowFactory.create(id, text.toString(), bytes));
-    }
-    return documents;
   }
 
   @Test
@@ -399,8 +361,6 @@ class FunctionsTest {
 
   @Test
   void persistentViewsToo() throws Exception {
-    // Before 4.2 Spark takes functions of extensions for temporary ones.
-    assumeThat(TestSpark.session().version()).as("Spark's version").isGreaterThanOrEqualTo("4.2");
     try {
       TestSpark.with(
           Map.of("spark.quern.tokenizer", "cl100k_base"),
@@ -470,10 +430,10 @@ class FunctionsTest {
 
   @Test
   void offHeapAndDictionaryColumnsOfParquet(@TempDir Path folder) throws Exception {
-    List<Row> documents = documents(new Random(7), 200);
+    List<Row> documents = TestSpark.documents(new Random(7), 200);
     String path = folder.resolve("documents.parquet").toUri().toString();
     TestSpark.session()
-        .createDataFrame(documents, DOCUMENTS)
+        .createDataFrame(documents, TestSpark.DOCUMENTS)
         .selectExpr("id", "text", "concat('part ', id % 3) AS repeated")
         .write()
         .parquet(path);
@@ -581,10 +541,6 @@ class FunctionsTest {
     fails("tokenize('a', 3)", "the argument `tokenizer` has to be a STRING, and 3 is of type INT");
     fails("tokenize('a', NULL)", "the argument `tokenizer` has to be a STRING");
     fails("tokenize('a', CAST(NULL AS STRING))", "the argument `tokenizer` is NULL; leave it out");
-    fails(
-        "tokenize(s, s)",
-        "`tokenizer` has to be a constant in this version",
-        "spark.quern.tokenizer");
     fails("tokenize(s, options => map('engine', s))", "`options` has to be a constant", "map(");
     fails("tokenize('a', options => 'engine')", "`options` has to be a MAP<STRING, STRING>");
     fails(

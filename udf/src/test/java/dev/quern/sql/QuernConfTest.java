@@ -24,15 +24,11 @@ class QuernConfTest {
 
   @Test
   void readmeHasTheTableOfTheKeys() throws Exception {
-    Path readme = Path.of("..", "README.md");
-    // Before the README is written there is nothing to compare; afterwards it must have the table.
-    if (Files.exists(readme)) {
-      String text = Files.readString(readme);
-      assertThat(text).contains(BEGIN, END);
-      assertThat(text.substring(text.indexOf(BEGIN) + BEGIN.length(), text.indexOf(END)).strip())
-          .as("the table of SQL keys in README.md; QuernConf.main prints the right one")
-          .isEqualTo(QuernConf.toMarkdown().strip());
-    }
+    String text = Files.readString(TestSpark.CHECKOUT.resolve("README.md"));
+    assertThat(text).contains(BEGIN, END);
+    assertThat(text.substring(text.indexOf(BEGIN) + BEGIN.length(), text.indexOf(END)).strip())
+        .as("the table of SQL keys in README.md; QuernConf.main prints the right one")
+        .isEqualTo(QuernConf.toMarkdown().strip());
   }
 
   @Test
@@ -88,6 +84,12 @@ class QuernConfTest {
           .as(wrong)
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageStartingWith("spark.quern.cache.bytesPerThread: '" + wrong + "' is not");
+    }
+    assertThat(QuernConf.CACHE_TOKENIZERS.parse(" 12 ")).isEqualTo(12);
+    for (String wrong : List.of("0", "1001", "many", "")) {
+      assertThatThrownBy(() -> QuernConf.CACHE_TOKENIZERS.parse(wrong))
+          .hasMessage(
+              "spark.quern.cache.tokenizers: '" + wrong + "' is not a number from 1 to 1000");
     }
     assertThat(QuernConf.TIKTOKEN_PATTERN.parse(" ?\\S+ "))
         .as("spaces are of the expression")
@@ -195,6 +197,7 @@ class QuernConfTest {
             "spark.quern.allowedTokenizerPaths",
             "spark.quern.allocator",
             "spark.quern.cache.bytesPerThread",
+            "spark.quern.cache.tokenizers",
             "spark.quern.library.path",
             "spark.quern.library.directory");
   }

@@ -5,13 +5,18 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.TreeMap;
 import org.apache.spark.sql.Row;
+import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.internal.SQLConf;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.StructType;
 
 /**
  * One SparkSession for all test classes (starting one takes longer than most tests), and small
@@ -42,8 +47,33 @@ final class TestSpark {
         "unk_token":"[UNK]"}}
       """;
 
+  /** The folder of the whole project, wherever below it the tests run. */
+  static final Path CHECKOUT = checkout();
+
+  private static Path checkout() {
+    Path folder = Path.of("").toAbsolutePath();
+    while (!Files.exists(folder.resolve("udf/functions.md"))) {
+      folder = folder.getParent();
+      if (folder == null) {
+        throw new IllegalStateException("run the tests inside the checkout");
+      }
+    }
+    return folder;
+  }
+
   /** What no error message may repeat. */
   static final String SECRET = "hunter2-is-my-password";
+
+  /** Small ones of every family, by the names that the session maps to them. */
+  static final List<String> GOLDENS =
+      List.of(
+          "byte-level-bpe",
+          "metaspace-bpe",
+          "sentencepiece-bpe",
+          "split-bpe",
+          "unigram",
+          "wordlevel",
+          "wordpiece");
 
   static final Path FOLDER = folder();
   static final Path ALLOWED = FOLDER.resolve("allowed");
@@ -51,7 +81,7 @@ final class TestSpark {
 
   static synchronized SparkSession session() {
     if (session == null) {
-      session =
+      SparkSession.Builder builder =
           SparkSession.builder()
               .master("local[2]")
               .appName("quern-udf tests")
@@ -62,8 +92,12 @@ final class TestSpark {
               .config("spark.quern.tokenizers.words", FOLDER.resolve("words.json").toString())
               .config("spark.quern.tokenizers.gone", FOLDER.resolve("gone.json").toString())
               .config("spark.quern.allowedTokenizerPaths", "hdfs://elsewhere/x, " + ALLOWED)
-              .config("spark.quern.library.directory", FOLDER.toString())
-              .getOrCreate();
+              .config("spark.quern.library.directory", FOLDER.toString());
+      for (String golden : GOLDENS) {
+        Path file = CHECKOUT.resolve("native/src/test/resources/goldens/" + golden + ".json");
+        builder.config("spark.quern.tokenizers." + golden, file.toUri().toString());
+      }
+      session = builder.getOrCreate();
       session.sparkContext().setLogLevel("ERROR");
     }
     return session;
@@ -167,5 +201,43 @@ final class TestSpark {
             "spark.sql.codegen.factoryMode", "NO_CODEGEN"),
         "constant folding",
         Map.of());
+  }
+
+  static final StructType DOCUMENTS =
+      new StructType()
+          .add("id", DataTypes.IntegerType)
+          .add("text", DataTypes.StringType)
+          .add("bytes", DataTypes.BinaryType);
+
+  /** Text of many scripts as STRING, and random bytes (mostly no UTF-8) as BINARY. */
+  static List<Row> documents(Random random, int count) {
+    int[][] ranges = {
+      {' ', '~'},
+      {'a', 'z'},
+      {0xC0, 0x24F},
+      {0x400, 0x4FF},
+      {0x4E00, 0x9FFF},
+      {0xAC00, 0xD7A3},
+      {0x1F300, 0x1F6FF},
+      {0x300, 0x36F},
+      {'\t', '\r'},
+      {0x10000, 0x10FFFF}
+    };
+    List<Row> documents = new ArrayList<>();
+    for (int id = 0; id < count; id++) {
+      StringBuilder text = new StringBuilder();
+      int length = random.nextInt(id % 50 == 0 ? 5_000 : 200);
+      int[] range = ranges[0];
+      for (int i = 0; i < length; i++) {
+        if (random.nextInt(8) == 0) {
+          range = ranges[random.nextInt(ranges.length)];
+        }
+        text.appendCodePoint(range[0] + random.nextInt(range[1] - range[0] + 1));
+      }
+      byte[] bytes = new byte[random.nextInt(100)];
+      random.nextBytes(bytes);
+      documents.add(RowFactory.create(id, text.toString(), bytes));
+    }
+    return documents;
   }
 }
