@@ -35,26 +35,41 @@ struct Task {
     threads: usize,
     /// Over all documents, after the first.
     passes: usize,
+    /// False: only the first pass, for its ids.
+    timed: bool,
     add_special_tokens: bool,
+    /// Not of `crate`: the thread that made a batch gives freed memory back behind it.
+    collect: bool,
+    /// Not of `crate`: threads, `threads` at a time, that each encode a part of the documents and end.
+    short_threads: usize,
     /// Where `perf record --control` listens: sampling is on during the passes after the first.
     control: Option<String>,
     /// The answer, as JSON.
     result: String,
 }
 
-/// Speeds are MB/s a thread, memory is MiB (VmRSS, VmPeak of /proc/self/status; missing where there is none).
+/// Speeds are MB/s a thread, null if there was only the first pass; memory is MiB (VmRSS, VmHWM, VmPeak of
+/// /proc/self/status; null where there is none).
 #[derive(Serialize)]
 struct Answer {
     allocator: &'static str,
     tokens: usize,
     ids_hash: String,
     cold_mb_s: f64,
-    warm_mb_s: f64,
-    warm_median_mb_s: f64,
+    warm_mb_s: Option<f64>,
+    warm_median_mb_s: Option<f64>,
     rss_start_mib: Option<f64>,
     rss_load_mib: Option<f64>,
     rss_after_mib: BTreeMap<usize, f64>,
+    rss_after_threads_mib: BTreeMap<usize, f64>,
+    vm_hwm_end_mib: Option<f64>,
     vm_peak_mib: Option<f64>,
+}
+
+impl Task {
+    fn warm_passes(&self) -> usize {
+        if self.timed { self.passes } else { 0 }
+    }
 }
 
 fn main() {
@@ -81,22 +96,27 @@ fn run(task: &Task) -> Result<Answer, Box<dyn Error>> {
         return Err("threads and passes are at least 1".into());
     }
     let corpus = Corpus::of(&std::fs::read(&task.corpus)?)?;
+    // The high water of what follows, not of reading the documents, where the kernel lets us.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
     let rss_start = memory("VmRSS");
     let file = std::fs::read(&task.tokenizer)?;
     let answer = |rss_load, mut passes: Passes, ids_hash, tokens| {
         let speed = |seconds: f64| corpus.text.len() as f64 / 1e6 / seconds / task.threads as f64;
         passes.seconds.sort_by(f64::total_cmp);
-        let n = passes.seconds.len();
+        let (low, high) = (passes.seconds.len().saturating_sub(1) / 2, passes.seconds.len() / 2);
+        let second = |nth: usize| passes.seconds.get(nth).copied();
         Answer {
             allocator: quern_allocator::name_of(quern_engine::fresh_block().as_ptr()),
             tokens,
             ids_hash,
             cold_mb_s: speed(passes.first),
-            warm_mb_s: speed(passes.seconds[0]),
-            warm_median_mb_s: speed((passes.seconds[(n - 1) / 2] + passes.seconds[n / 2]) / 2.0),
+            warm_mb_s: second(0).map(speed),
+            warm_median_mb_s: second(low).zip(second(high)).map(|(low, high)| speed((low + high) / 2.0)),
             rss_start_mib: rss_start,
             rss_load_mib: rss_load,
             rss_after_mib: passes.rss_after,
+            rss_after_threads_mib: passes.rss_after_threads,
+            vm_hwm_end_mib: memory("VmHWM"),
             vm_peak_mib: memory("VmPeak"),
         }
     };
@@ -129,32 +149,38 @@ fn run(task: &Task) -> Result<Answer, Box<dyn Error>> {
     let rss_load = memory("VmRSS");
     // As in the JVM: memory of the caller for all ids, touched only where there are any.
     let mut ids = vec![0_u32; corpus.text.len() + corpus.count()];
-    let parts = corpus.parts(task.threads, &mut ids);
+    let several = task.threads > 1 || task.short_threads > 0;
+    let parts = corpus.parts(if several { task.threads * PARTS_A_THREAD } else { 1 }, &mut ids);
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
-    let encode = || {
-        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut part = part.lock().unwrap();
-            let Part { documents, ids, id_offsets } = &mut *part;
-            let offsets = &corpus.offsets[documents.start..=documents.end];
-            let how = Encode { add_special_tokens: task.add_special_tokens, replace_invalid: false };
-            match tokenizer.encode_batch(corpus.text.as_bytes(), offsets, how, ids, id_offsets) {
-                Ok(count) => assert!(count <= ids.len(), "no tokenizer makes more ids than bytes"),
-                Err((document, error)) => {
-                    *failed.lock().unwrap() =
-                        Some(format!("document {}: {error}", documents.start + document));
-                }
+    let encode = |part: &Mutex<Part<'_>>| {
+        let mut part = part.lock().unwrap();
+        let Part { documents, ids, id_offsets } = &mut *part;
+        let offsets = &corpus.offsets[documents.start..=documents.end];
+        let how = Encode { add_special_tokens: task.add_special_tokens, replace_invalid: false };
+        match tokenizer.encode_batch(corpus.text.as_bytes(), offsets, how, ids, id_offsets) {
+            Ok(count) => assert!(count <= ids.len(), "no tokenizer makes more ids than bytes"),
+            Err((document, error)) => {
+                *failed.lock().unwrap() = Some(format!("document {}: {error}", documents.start + document));
             }
+        }
+        if task.collect {
+            quern_allocator::collect();
+        }
+    };
+    let encode_next = || {
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            encode(part);
         }
     };
     // Threads that stay, as those of an executor.
     let (begin, end) = (Barrier::new(task.threads), Barrier::new(task.threads));
-    let passes = std::thread::scope(|scope| {
+    let mut passes = std::thread::scope(|scope| {
         for _ in 1..task.threads {
             scope.spawn(|| {
-                for _ in 0..=task.passes {
+                for _ in 0..=task.warm_passes() {
                     begin.wait();
-                    encode();
+                    encode_next();
                     end.wait();
                 }
             });
@@ -162,10 +188,11 @@ fn run(task: &Task) -> Result<Answer, Box<dyn Error>> {
         Passes::make(task, || {
             next.store(0, Ordering::Relaxed);
             begin.wait();
-            encode();
+            encode_next();
             end.wait();
         })
     });
+    passes.short_threads(task, |number| encode(&parts[number % parts.len()]));
     if let Some(error) = failed.into_inner().unwrap() {
         return Err(error.into());
     }
@@ -185,6 +212,8 @@ struct Passes {
     seconds: Vec<f64>,
     /// After so many of the others.
     rss_after: BTreeMap<usize, f64>,
+    /// After so many threads have ended.
+    rss_after_threads: BTreeMap<usize, f64>,
 }
 
 impl Passes {
@@ -196,7 +225,7 @@ impl Passes {
         };
         let mut passes = Passes { first: timed(), ..Default::default() };
         tell(task, "enable\n");
-        for number in 1..=task.passes {
+        for number in 1..=task.warm_passes() {
             passes.seconds.push(timed());
             if [10, 100, 1000, task.passes].contains(&number) {
                 passes.rss_after.extend(memory("VmRSS").map(|mebibytes| (number, mebibytes)));
@@ -204,6 +233,25 @@ impl Passes {
         }
         tell(task, "disable\n");
         passes
+    }
+
+    /// Has the n-th of those threads do `work(n)`.
+    fn short_threads(&mut self, task: &Task, work: impl Fn(usize) + Sync) {
+        let mut ended = 0;
+        while ended < task.short_threads {
+            if ended % 100 < task.threads {
+                self.rss_after_threads.extend(memory("VmRSS").map(|mebibytes| (ended, mebibytes)));
+            }
+            let together = task.threads.min(task.short_threads - ended);
+            let work = &work;
+            std::thread::scope(|scope| {
+                (ended..ended + together).for_each(|number| drop(scope.spawn(move || work(number))));
+            });
+            ended += together;
+        }
+        if ended > 0 {
+            self.rss_after_threads.extend(memory("VmRSS").map(|mebibytes| (ended, mebibytes)));
+        }
     }
 }
 
@@ -250,9 +298,8 @@ impl Corpus {
         &self.text[self.offsets[document] as usize..self.offsets[document + 1] as usize]
     }
 
-    /// One for a single thread, else several for each, of about equal bytes; room for ids as for bytes and documents.
-    fn parts<'a>(&self, threads: usize, mut ids: &'a mut [u32]) -> Vec<Mutex<Part<'a>>> {
-        let wanted = if threads == 1 { 1 } else { threads * PARTS_A_THREAD };
+    /// So many, of about equal bytes; room for ids as for bytes and documents.
+    fn parts<'a>(&self, wanted: usize, mut ids: &'a mut [u32]) -> Vec<Mutex<Part<'a>>> {
         let mut parts = Vec::new();
         let mut begin = 0;
         for document in 1..=self.count() {
@@ -305,15 +352,15 @@ mod tests {
         let corpus = Corpus::of(&file).unwrap();
         assert_eq!(corpus.count(), 9);
         assert_eq!(corpus.text(3).len(), 300);
-        for threads in 1..5 {
+        for wanted in [1, 8, 16, 24, 32] {
             let mut ids = vec![0; corpus.text.len() + corpus.count()];
-            let parts = corpus.parts(threads, &mut ids);
+            let parts = corpus.parts(wanted, &mut ids);
             let parts: Vec<_> = parts.into_iter().map(|part| part.into_inner().unwrap()).collect();
             let documents: Vec<usize> = parts.iter().flat_map(|part| part.documents.clone()).collect();
-            assert_eq!(documents, (0..9).collect::<Vec<_>>(), "{threads} threads");
+            assert_eq!(documents, (0..9).collect::<Vec<_>>(), "{wanted} parts");
             let room: usize = parts.iter().map(|part| part.ids.len()).sum();
             assert_eq!(room, corpus.text.len() + corpus.count());
-            assert_eq!(parts.len() == 1, threads == 1);
+            assert_eq!(parts.len() == 1, wanted == 1);
         }
         // Within a length, and within a text.
         assert!(Corpus::of(&file[..20]).is_err());

@@ -8,12 +8,12 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.ToDoubleFunction;
+import java.util.Set;
 
 /**
  * The allocator experiment: the same documents encoded under each allocator, in turn and in fresh
- * processes; speed, resident memory after many passes, and shares of CPU time. Every process must
- * have the ids that Hugging Face's crate gives.
+ * processes; speed, resident memory after many passes and after threads that have ended, and shares
+ * of CPU time. Every process must have the ids that Hugging Face's crate gives.
  */
 final class Allocator {
   /**
@@ -21,23 +21,46 @@ final class Allocator {
    *
    * @param seat native (a program), or jvm (through JNA, with the library that ships)
    * @param engine reference, fast; crate: Hugging Face's crate by its own batch call, native only
-   * @param allocator mimalloc, system
+   * @param build mimalloc, system: as packed; mimalloc-thp, mimalloc-v2: others of mimalloc, by the
+   *     features of the crate quern-allocator
+   * @param collect whether freed memory is given back behind every batch
    * @param variables more for the process's environment, as the allocator's options
    */
-  record Contender(String seat, String engine, String allocator, Map<String, String> variables) {
-    /** The same with the other allocator and without options: what this one is compared with. */
+  record Contender(
+      String seat, String engine, String build, boolean collect, Map<String, String> variables) {
+
+    /** As the library is packed, and as it comes. */
+    Contender(String seat, String engine, String build) {
+      this(seat, engine, build, false, Map.of());
+    }
+
+    String allocator() {
+      return isPacked() ? build : "mimalloc";
+    }
+
+    boolean isPacked() {
+      return build.equals("system") || build.equals("mimalloc");
+    }
+
+    /** The same with the system's allocator and without options: what this one is compared with. */
     boolean isBaseOf(Contender other) {
-      return allocator.equals("system")
-          && variables.isEmpty()
-          && seat.equals(other.seat)
-          && engine.equals(other.engine)
-          && !equals(other);
+      return equals(new Contender(other.seat, other.engine, "system")) && !equals(other);
     }
 
     @Override
     public String toString() {
-      return seat + " " + engine + " " + allocator + (variables.isEmpty() ? "" : " " + variables);
+      StringBuilder name = new StringBuilder(seat + " " + engine + " " + build);
+      variables.forEach((key, value) -> name.append(' ').append(key).append('=').append(value));
+      return name.append(collect ? " collect" : "").toString();
     }
+  }
+
+  /** What is measured, in this order. */
+  enum Part {
+    SPEED,
+    MEMORY,
+    THREADS,
+    SHARES
   }
 
   /**
@@ -49,8 +72,8 @@ final class Allocator {
    * @param threads numbers of threads
    * @param passes after the first, of the processes for speed
    * @param rounds processes for speed
-   * @param memoryPasses of the process for memory; 0: there is none
-   * @param shares whether CPU time is sampled
+   * @param memoryPasses of the process for memory
+   * @param shortThreads of the process for threads
    */
   record Plan(
       String tokenizer,
@@ -59,10 +82,11 @@ final class Allocator {
       int chunks,
       List<Contender> contenders,
       List<Integer> threads,
+      Set<Part> parts,
       int passes,
       int rounds,
       int memoryPasses,
-      boolean shares) {}
+      int shortThreads) {}
 
   /** Does one task in a process of its own. */
   interface Runner {
@@ -76,7 +100,7 @@ final class Allocator {
         throws IOException, InterruptedException;
   }
 
-  private static final Contender JUDGE = new Contender("native", "crate", "system", Map.of());
+  private static final Contender JUDGE = new Contender("native", "crate", "system");
 
   private final Plan plan;
   private final Runner runner;
@@ -93,6 +117,19 @@ final class Allocator {
     this.progress = progress;
   }
 
+  /** What one process does after its first pass. */
+  private record Work(int passes, int shortThreads) {
+    static final Work CHECK = new Work(0, 0);
+
+    static Work passes(int number) {
+      return new Work(number, 0);
+    }
+
+    static Work threads(int number) {
+      return new Work(0, number);
+    }
+  }
+
   /** One process's place: a contender with so many threads. */
   private record Place(Contender contender, int threads) {}
 
@@ -100,13 +137,15 @@ final class Allocator {
   private static final class Measured {
     final List<Map<String, Object>> speed = new ArrayList<>();
     Map<String, Object> memory = Map.of();
+    Map<String, Object> threads = Map.of();
     Map<String, Object> shares = Map.of();
   }
 
   /** Measures; one line of the record (without the machine's part) a contender and threads. */
   List<Map<String, Object>> measure() throws IOException, InterruptedException {
     say("checking: %s", JUDGE);
-    hash = (String) run(new Place(JUDGE, 1), 1, false, null).get("ids_hash");
+    Map<String, Object> judged = run(new Place(JUDGE, 1), Work.CHECK, null);
+    hash = (String) judged.get("ids_hash");
     Map<Place, Measured> places = new LinkedHashMap<>();
     for (int threads : plan.threads()) {
       for (Contender contender : plan.contenders()) {
@@ -115,34 +154,49 @@ final class Allocator {
     }
     for (Contender contender : plan.contenders()) {
       say("checking: %s", contender);
-      run(new Place(contender, 1), 1, false, null);
+      run(new Place(contender, 1), Work.CHECK, null);
     }
     List<Place> order = new ArrayList<>(places.keySet());
-    for (int round = 0; round < plan.rounds(); round++) {
+    int rounds = measures(Part.SPEED) ? plan.rounds() : 0;
+    for (int round = 0; round < rounds; round++) {
       for (Place place : order) {
-        say("round %d of %d: %s", round + 1, plan.rounds(), name(place));
-        places.get(place).speed.add(run(place, plan.passes(), true, null));
+        say("round %d of %d: %s", round + 1, rounds, name(place));
+        places.get(place).speed.add(run(place, Work.passes(plan.passes()), null));
       }
       // Whoever follows whom, it is the other way round in the next round.
       Collections.reverse(order);
     }
-    if (plan.memoryPasses() > 0) {
-      for (Place place : places.keySet()) {
+    for (Place place : places.keySet()) {
+      if (measures(Part.MEMORY)) {
         say("memory after %d passes: %s", plan.memoryPasses(), name(place));
-        places.get(place).memory = run(place, plan.memoryPasses(), true, null);
+        places.get(place).memory = run(place, Work.passes(plan.memoryPasses()), null);
+      }
+      if (measures(Part.THREADS) && hasOwnThreads(place.contender)) {
+        say("memory after %d threads: %s", plan.shortThreads(), name(place));
+        places.get(place).threads = run(place, Work.threads(plan.shortThreads()), null);
       }
     }
-    if (plan.shares()) {
+    if (measures(Part.SHARES)) {
       Path control = CpuShares.control(folder);
       for (Place place : places.keySet()) {
         say("shares of CPU time: %s", name(place));
-        run(place, plan.passes(), true, control);
+        run(place, Work.passes(plan.passes()), control);
         places.get(place).shares = CpuShares.read(folder.resolve("perf.data"));
       }
     }
     List<Map<String, Object>> lines = new ArrayList<>();
-    places.forEach((place, measured) -> lines.add(line(place, measured, places)));
+    places.forEach(
+        (place, measured) -> lines.add(line(place, judged.get("tokens"), measured, places)));
     return lines;
+  }
+
+  private boolean measures(Part part) {
+    return plan.parts().contains(part);
+  }
+
+  /** The crate's pool keeps its threads. */
+  private static boolean hasOwnThreads(Contender contender) {
+    return !contender.engine.equals("crate");
   }
 
   private static String name(Place place) {
@@ -155,21 +209,21 @@ final class Allocator {
   }
 
   /** Runs one process and checks its ids and its allocator; sampled by perf if it has a control. */
-  private Map<String, Object> run(Place place, int passes, boolean timed, Path control)
+  private Map<String, Object> run(Place place, Work work, Path control)
       throws IOException, InterruptedException {
     Contender contender = place.contender;
     boolean inJvm = contender.seat.equals("jvm");
     Path library = null;
     if (!inJvm) {
-      library = build.program(contender.allocator);
-    } else if (control != null) {
-      library = build.library(contender.allocator);
+      library = build.program(contender.build);
+    } else if (control != null || !contender.isPacked()) {
+      library = build.library(contender.build);
     }
     KernelTask task =
         new KernelTask(
             inJvm ? "quern" : "quern-native",
             contender.engine,
-            contender.allocator,
+            contender.allocator(),
             null,
             plan.json().toString(),
             null,
@@ -180,10 +234,12 @@ final class Allocator {
             plan.corpus().bytes(),
             List.of(0),
             place.threads,
-            passes,
+            Math.max(1, work.passes),
             "wall",
-            timed,
+            work.passes > 0,
             true,
+            contender.collect,
+            work.shortThreads,
             library == null ? null : library.toString(),
             control == null ? null : control.toString(),
             null,
@@ -203,7 +259,7 @@ final class Allocator {
               + " gives other ids than Hugging Face's crate: there is no time for a wrong answer;"
               + " quern-bench kernel names the first document that differs");
     }
-    if (!contender.allocator.equals(result.get("allocator"))) {
+    if (!contender.allocator().equals(result.get("allocator"))) {
       throw new BenchException(
           BenchException.INPUT,
           name(place)
@@ -214,18 +270,24 @@ final class Allocator {
     return result;
   }
 
-  private Map<String, Object> line(Place place, Measured own, Map<Place, Measured> places) {
+  private Map<String, Object> line(
+      Place place, Object tokens, Measured own, Map<Place, Measured> places) {
     Contender contender = place.contender;
-    Map<String, Object> first = own.speed.get(0);
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("kind", "allocator");
     line.put("tool", "quern");
     line.put("tool_version", BuildInfo.version());
     line.put("seat", contender.seat);
     line.put("engine", contender.engine);
-    line.put("allocator", contender.allocator);
+    line.put("allocator", contender.allocator());
+    if (!contender.isPacked()) {
+      line.put("build", contender.build);
+    }
     if (!contender.variables.isEmpty()) {
       line.put("variables", contender.variables);
+    }
+    if (contender.collect) {
+      line.put("collect", "batch");
     }
     line.put("tokenizer", plan.tokenizer());
     line.put("corpus", plan.corpus().name());
@@ -235,27 +297,33 @@ final class Allocator {
     if (plan.chunks() > 0) {
       line.put("chunks", plan.chunks());
     }
-    line.put("tokens", first.get("tokens"));
-    line.put("ids_hash", first.get("ids_hash"));
+    line.put("tokens", tokens);
+    line.put("ids_hash", hash);
     line.put("verified_by", "crate");
     line.put("threads", place.threads);
-    line.put("rounds", plan.rounds());
-    line.put("passes", plan.passes());
-    for (String speed : List.of("cold", "best", "median")) {
-      Spread spread = Spread.of(own.speed.stream().map(s -> speed(s, speed, place)).toList());
-      Record.putSpread(line, speed + "_mb_s", spread, 3);
-    }
-    if (first.get("library_bytes") != null) {
-      line.put("library_bytes", first.get("library_bytes"));
-    }
-    for (String figure : List.of("rss_start_mib", "rss_load_mib", "vm_peak_mib")) {
-      if (own.memory.get(figure) != null) {
-        line.put(figure, own.memory.get(figure));
+    if (!own.speed.isEmpty()) {
+      line.put("rounds", plan.rounds());
+      line.put("passes", plan.passes());
+      for (String speed : List.of("cold", "best", "median")) {
+        Spread spread = Spread.of(own.speed.stream().map(s -> speed(s, speed, place)).toList());
+        Record.putSpread(line, speed + "_mb_s", spread, 3);
       }
     }
+    if (own.memory.get("library_bytes") != null && contender.isPacked()) {
+      line.put("library_bytes", own.memory.get("library_bytes"));
+    }
+    put(line, "rss_start_mib", own.memory.get("rss_start_mib"));
+    put(line, "rss_load_mib", own.memory.get("rss_load_mib"));
     if (own.memory.get("rss_after_mib") instanceof Map<?, ?> after) {
       line.put("memory_passes", plan.memoryPasses());
       after.forEach((passes, mebibytes) -> line.put("rss_after_" + passes + "_mib", mebibytes));
+    }
+    put(line, "vm_hwm_mib", own.memory.get("vm_hwm_end_mib"));
+    put(line, "vm_peak_mib", own.memory.get("vm_peak_mib"));
+    if (own.threads.get("rss_after_threads_mib") instanceof Map<?, ?> after) {
+      line.put("short_threads", plan.shortThreads());
+      after.forEach(
+          (ended, mebibytes) -> line.put("rss_after_" + ended + "_threads_mib", mebibytes));
     }
     line.putAll(own.shares);
     places.forEach(
@@ -267,30 +335,54 @@ final class Allocator {
     return line;
   }
 
+  private static void put(Map<String, Object> line, String figure, Object value) {
+    if (value != null) {
+      line.put(figure, value);
+    }
+  }
+
   /**
-   * Ratios to the system's allocator: of the rounds' speeds, and of what passes leave in memory.
+   * Ratios to the system's allocator: of the rounds' speeds, and of what passes and threads leave
+   * in memory.
    */
   private Map<String, Object> over(Place place, Measured own, Measured base) {
     Map<String, Object> over = new LinkedHashMap<>();
-    for (String speed : List.of("best", "median")) {
+    for (String speed : own.speed.isEmpty() ? List.<String>of() : List.of("best", "median")) {
       List<Double> ratios = new ArrayList<>();
-      for (int round = 0; round < plan.rounds(); round++) {
+      for (int round = 0; round < own.speed.size(); round++) {
         ratios.add(
             speed(own.speed.get(round), speed, place) / speed(base.speed.get(round), speed, place));
       }
       Record.putSpread(over, speed, Spread.of(ratios), 3);
     }
-    ToDoubleFunction<Measured> rss =
-        measured ->
-            measured.memory.get("rss_after_mib") instanceof Map<?, ?> after
-                    && after.get(Integer.toString(plan.memoryPasses())) instanceof Number last
-                ? last.doubleValue()
-                : Double.NaN;
-    double ratio = rss.applyAsDouble(own) / rss.applyAsDouble(base);
-    if (!Double.isNaN(ratio)) {
-      over.put("rss", Record.rounded(ratio, 3));
-    }
+    String passes = Integer.toString(plan.memoryPasses());
+    double start = number(own.memory.get("rss_start_mib"));
+    double left = number(own.memory, "rss_after_mib", passes);
+    double baseLeft = number(base.memory, "rss_after_mib", passes);
+    putRatio(over, "rss", left, baseLeft);
+    putRatio(
+        over, "rss_above_start", left - start, baseLeft - number(base.memory.get("rss_start_mib")));
+    String ended = Integer.toString(plan.shortThreads());
+    putRatio(
+        over,
+        "rss_threads",
+        number(own.threads, "rss_after_threads_mib", ended),
+        number(base.threads, "rss_after_threads_mib", ended));
     return over;
+  }
+
+  private static double number(Object value) {
+    return value instanceof Number number ? number.doubleValue() : Double.NaN;
+  }
+
+  private static double number(Map<String, Object> result, String figures, String key) {
+    return result.get(figures) instanceof Map<?, ?> all ? number(all.get(key)) : Double.NaN;
+  }
+
+  private static void putRatio(Map<String, Object> over, String name, double own, double base) {
+    if (Double.isFinite(own / base)) {
+      over.put(name, Record.rounded(own / base, 3));
+    }
   }
 
   /** All threads together: processes say what a thread does. */

@@ -8,14 +8,18 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * Both builds of the native program of the allocator experiment, and of the library with its
- * symbols (the packed ones have none, so that a profiler could not name their functions), made by
- * Cargo with the release profile into bench/target/allocator/ALLOCATOR.
+ * Builds of the native program of the allocator experiment, and of the library with its symbols
+ * (the packed ones have none, so that a profiler could not name their functions), made by Cargo
+ * with the release profile into bench/target/allocator/BUILD. A build is system, mimalloc (as the
+ * library is packed), or another feature of the crate quern-allocator.
  */
 final class AllocatorBuild {
+  private static final String PROGRAM = "quern-allocator-bench";
+
   private final Path root;
 
   /** In a checkout. */
@@ -23,26 +27,27 @@ final class AllocatorBuild {
     this.root = root;
   }
 
-  /** The native program with that allocator. */
-  Path program(String allocator) {
-    return folder(allocator).resolve("quern-allocator-bench");
+  /** That build of the native program. */
+  Path program(String build) {
+    return folder(build).resolve(PROGRAM);
   }
 
-  /** The library with that allocator and with symbols. */
-  Path library(String allocator) {
-    return folder(allocator).resolve(System.mapLibraryName("quern"));
+  /** That build of the library, with symbols. */
+  Path library(String build) {
+    return folder(build).resolve(System.mapLibraryName("quern"));
   }
 
-  private Path folder(String allocator) {
-    return root.resolve("bench").resolve("target").resolve("allocator").resolve(allocator);
+  private Path folder(String build) {
+    return root.resolve("bench").resolve("target").resolve("allocator").resolve(build);
   }
 
   /**
    * Builds what is missing or older than a source.
    *
-   * @param libraries whether the libraries are needed beside the programs
+   * @param programs builds of the program
+   * @param libraries builds of the library
    */
-  void build(List<String> allocators, boolean libraries, PrintWriter progress)
+  void build(Set<String> programs, Set<String> libraries, PrintWriter progress)
       throws IOException, InterruptedException {
     Path rust = root.resolve("native").resolve("rust");
     if (!Files.isDirectory(rust)) {
@@ -53,57 +58,67 @@ final class AllocatorBuild {
               + "; start bench/bin/quern-bench, or set -Dquern.root");
     }
     long newest = newest(rust);
-    for (String allocator : allocators) {
-      if (isNewer(program(allocator), newest)
-          && (!libraries || isNewer(library(allocator), newest))) {
-        continue;
-      }
-      progress.println("building the native program with " + allocator + " ...");
-      progress.flush();
-      Files.createDirectories(folder(allocator));
-      cargo(rust, allocator, "quern-bench", "--bin", "quern-allocator-bench");
-      take(rust, program(allocator));
-      if (libraries) {
-        cargo(rust, allocator, "quern-ffi", "--lib");
-        take(rust, library(allocator));
-      }
+    for (String build : programs) {
+      make(rust, program(build), newest, build, progress, "quern-bench", "--bin");
+    }
+    for (String build : libraries) {
+      make(rust, library(build), newest, build, progress, "quern-ffi", "--lib");
     }
   }
 
-  private static boolean isNewer(Path file, long than) throws IOException {
-    return Files.exists(file) && Files.getLastModifiedTime(file).toMillis() > than;
-  }
-
-  private static long newest(Path rust) throws IOException {
-    long newest = 0;
-    List<Path> files;
-    try (Stream<Path> all = Files.walk(rust)) {
-      files =
-          all.filter(file -> !file.startsWith(rust.resolve("target")) && Files.isRegularFile(file))
-              .toList();
+  private void make(
+      Path rust,
+      Path file,
+      long newest,
+      String build,
+      PrintWriter progress,
+      String crate,
+      String kind)
+      throws IOException, InterruptedException {
+    if (Files.exists(file) && Files.getLastModifiedTime(file).toMillis() > newest) {
+      return;
     }
-    for (Path file : files) {
-      newest = Math.max(newest, Files.getLastModifiedTime(file).toMillis());
-    }
-    return newest;
-  }
-
-  private void take(Path rust, Path file) throws IOException {
+    progress.println("building " + crate + " with " + build + " ...");
+    progress.flush();
+    Files.createDirectories(folder(build));
+    cargo(rust, build, crate, kind);
     String target = System.getenv().getOrDefault("CARGO_TARGET_DIR", "target");
     Path built = rust.resolve(target).resolve("release").resolve(file.getFileName());
     Files.copy(built, file, StandardCopyOption.REPLACE_EXISTING);
   }
 
-  private void cargo(Path rust, String allocator, String crate, String... what)
+  private static long newest(Path rust) throws IOException {
+    long newest = 0;
+    List<Path> sources = new ArrayList<>();
+    try (Stream<Path> parts = Files.list(rust)) {
+      // Not what Cargo makes, which is ten thousands of files and may change under our feet.
+      for (Path part : parts.filter(part -> !part.endsWith("target")).toList()) {
+        try (Stream<Path> files = Files.walk(part)) {
+          files.filter(Files::isRegularFile).forEach(sources::add);
+        }
+      }
+    }
+    for (Path source : sources) {
+      newest = Math.max(newest, Files.getLastModifiedTime(source).toMillis());
+    }
+    return newest;
+  }
+
+  private void cargo(Path rust, String build, String crate, String kind)
       throws IOException, InterruptedException {
     List<String> command = new ArrayList<>(List.of("cargo", "rustc", "--release", "--locked"));
-    command.addAll(List.of("-p", crate));
-    command.addAll(List.of(what));
-    if (allocator.equals("system")) {
+    command.addAll(List.of("-p", crate, kind));
+    if (kind.equals("--bin")) {
+      command.add(PROGRAM);
+    }
+    if (!build.equals("mimalloc")) {
       command.add("--no-default-features");
+      if (!build.equals("system")) {
+        command.addAll(List.of("--features", "quern-allocator/" + build));
+      }
     }
     command.addAll(List.of("--", "-C", "strip=none"));
-    Path log = folder(allocator).resolve("cargo.log");
+    Path log = folder(build).resolve("cargo.log");
     int status;
     try {
       status =
@@ -123,7 +138,8 @@ final class AllocatorBuild {
       String said = Files.readString(log, StandardCharsets.UTF_8);
       throw new BenchException(
           BenchException.INPUT,
-          "the native program can't be built ("
+          crate
+              + " can't be built ("
               + String.join(" ", command)
               + " in "
               + rust

@@ -1,15 +1,22 @@
 package dev.quern.bench;
 
 import dev.quern.bench.Allocator.Contender;
+import dev.quern.bench.Allocator.Part;
 import dev.quern.tokenizer.TokenizerSpec;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -32,17 +39,21 @@ import picocli.CommandLine.Option;
       "",
       "speed: round by round and in turn, fresh processes; the median and the best of their passes"
           + " after the first, all threads together. memory: one process each makes --memory-passes"
-          + " passes; VmRSS after them, VmPeak. shares: of CPU time in malloc, free and realloc of"
-          + " the C library, in mimalloc, and in access to thread-local variables; by perf (event"
-          + " cpu-clock), where the machine lets us, of binaries with symbols.",
+          + " passes; VmRSS after them, VmHWM, VmPeak. threads: one process each starts"
+          + " --short-threads threads, as many at a time as --threads says, that encode a part and"
+          + " end; VmRSS after them. shares: of CPU time in malloc, free and realloc of the C"
+          + " library, in mimalloc, and in access to thread-local variables; by perf (event"
+          + " cpu-clock), where the machine lets us, of binaries with symbols. Only speed needs a"
+          + " machine on which nothing else runs: --measure takes them apart.",
       "",
     },
     footerHeading = "%nExamples:%n",
     footer = {
-      "  quern-bench allocator --corpus prose.parquet --record      (half an hour)",
-      "  quern-bench allocator --mb 1 --rounds 1 --memory-passes 0  (a minute)",
-      "  quern-bench allocator --seat jvm --engine reference --variable MIMALLOC_PURGE_DELAY=0"
-          + " --variable MALLOC_ARENA_MAX=1",
+      "  quern-bench allocator --corpus prose.parquet --record           (half an hour)",
+      "  quern-bench allocator --mb 1 --rounds 1 --measure speed         (a minute)",
+      "  quern-bench allocator --seat jvm --engine reference --mb 2 --measure speed,memory"
+          + " --variable MIMALLOC_PURGE_DELAY=0 --variable MALLOC_ARENA_MAX=1 --collect"
+          + " --allocator system,mimalloc,mimalloc-v2",
     })
 final class AllocatorCommand implements Callable<Integer> {
   /** Where the engine runs. */
@@ -58,10 +69,18 @@ final class AllocatorCommand implements Callable<Integer> {
     FAST
   }
 
-  /** Who serves memory. */
+  /** Who serves memory: the two that are packed, and other builds of mimalloc. */
   enum Served {
     SYSTEM,
-    MIMALLOC
+    MIMALLOC,
+    MIMALLOC_THP,
+    MIMALLOC_V2;
+
+    /** As Cargo's feature; also what is typed. */
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
   }
 
   @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
@@ -128,17 +147,36 @@ final class AllocatorCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "A",
       defaultValue = "system,mimalloc",
-      description = "${COMPLETION-CANDIDATES}; both with a comma. Default: ${DEFAULT-VALUE}.")
+      description =
+          "${COMPLETION-CANDIDATES}; several with commas. mimalloc is v3 without transparent huge"
+              + " pages, as the library is packed; mimalloc-thp allows them; mimalloc-v2 is the"
+              + " older line. Default: ${DEFAULT-VALUE}.")
   List<Served> allocators;
 
   @Option(
       names = "--variable",
-      paramLabel = "NAME=VALUE",
+      paramLabel = "NAME=VALUE[,...]",
       description =
-          "Measure once more with this environment variable, an option of an allocator: MIMALLOC_..."
-              + " with mimalloc, others (MALLOC_..., GLIBC_TUNABLES) with the system's. Repeat it"
-              + " for several, each for itself.")
+          "Measure once more with this environment variable (or these together), an option of an"
+              + " allocator: MIMALLOC_... with mimalloc, others (MALLOC_..., GLIBC_TUNABLES) with"
+              + " the system's. Repeat it for several, each for itself.")
   List<String> variables = new ArrayList<>();
+
+  @Option(
+      names = "--collect",
+      description =
+          "Measure once more (system, mimalloc; not of the engine crate) with freed memory given"
+              + " back behind every batch: mi_collect, malloc_trim. A batch is all chunks with one"
+              + " thread, an eighth of a thread's share with several.")
+  boolean collect;
+
+  @Option(
+      names = "--measure",
+      split = ",",
+      paramLabel = "P",
+      defaultValue = "speed,memory,threads,shares",
+      description = "${COMPLETION-CANDIDATES}; several with commas. Default: ${DEFAULT-VALUE}.")
+  Set<Part> parts;
 
   @Option(
       names = "--threads",
@@ -172,16 +210,15 @@ final class AllocatorCommand implements Callable<Integer> {
       names = "--memory-passes",
       paramLabel = "N",
       defaultValue = "50",
-      description = "Passes for memory; 0: it is not measured. Default: ${DEFAULT-VALUE}.")
+      description = "Passes for memory. Default: ${DEFAULT-VALUE}.")
   int memoryPasses;
 
   @Option(
-      names = "--cpu-shares",
-      paramLabel = "true|false",
-      arity = "1",
-      defaultValue = "true",
-      description = "Whether CPU time is sampled. Default: ${DEFAULT-VALUE}.")
-  boolean cpuShares;
+      names = "--short-threads",
+      paramLabel = "N",
+      defaultValue = "200",
+      description = "Threads that each encode a part and end. Default: ${DEFAULT-VALUE}.")
+  int shortThreads;
 
   @Mixin RecordOptions recordOptions;
 
@@ -193,20 +230,27 @@ final class AllocatorCommand implements Callable<Integer> {
     if (!cpus.isEmpty()) {
       environment.put("pinned_to", cpus);
     }
+    environment.putAll(system());
     Path folder = Files.createTempDirectory("quern-bench");
     try {
       Corpus documents = documents(folder);
       progress.println(documents.summary());
-      boolean shares = cpuShares && CpuShares.isAvailable(folder);
-      if (cpuShares && !shares) {
+      Set<Part> measured = EnumSet.copyOf(parts);
+      if (measured.contains(Part.SHARES) && !CpuShares.isAvailable(folder)) {
+        measured.remove(Part.SHARES);
         progress.println("no shares of CPU time: perf is missing, or may not sample here");
       }
       AllocatorBuild build = new AllocatorBuild(RecordOptions.root());
-      List<String> builds = new ArrayList<>(allocators.stream().map(KernelCommand::lower).toList());
-      if (!builds.contains("system")) {
-        builds.add("system"); // the judge's
+      Set<String> programs = new LinkedHashSet<>(Set.of("system")); // the judge's
+      Set<String> libraries = new LinkedHashSet<>();
+      for (Contender contender : contenders()) {
+        if (contender.seat().equals("native")) {
+          programs.add(contender.build());
+        } else if (measured.contains(Part.SHARES) || !contender.isPacked()) {
+          libraries.add(contender.build());
+        }
       }
-      build.build(builds, shares && seats.contains(Seat.JVM), progress);
+      build.build(programs, libraries, progress);
       Allocator.Plan plan =
           new Allocator.Plan(
               Kernel.name(tokenizer),
@@ -215,10 +259,11 @@ final class AllocatorCommand implements Callable<Integer> {
               chunks,
               contenders(),
               threads(),
+              measured,
               passes,
               rounds,
               memoryPasses,
-              shares);
+              shortThreads);
       List<Map<String, Object>> lines =
           RecordOptions.withEnvironment(
               new Allocator(plan, new Processes(folder, null, cpus)::run, build, folder, progress)
@@ -244,15 +289,29 @@ final class AllocatorCommand implements Callable<Integer> {
       }
     }
     KernelCommand.checkCpus(cpus, threads());
-    if (rounds < 1 || passes < 1 || memoryPasses < 0 || chunks < 0 || megabytes < 0) {
+    if (Math.min(Math.min(rounds, passes), Math.min(memoryPasses, shortThreads)) < 1
+        || chunks < 0
+        || megabytes < 0) {
       throw new BenchException(
           BenchException.USAGE,
-          "--rounds and --passes are at least 1; --memory-passes, --chunks and --mb at least 0");
+          "--rounds, --passes, --memory-passes and --short-threads are at least 1; --chunks and"
+              + " --mb at least 0");
     }
-    for (String variable : variables) {
-      if (variable.indexOf('=') < 1) {
-        throw new BenchException(
-            BenchException.USAGE, "--variable " + variable + ": give NAME=VALUE");
+    for (String together : variables) {
+      for (String variable : together.split(",")) {
+        if (variable.indexOf('=') < 1) {
+          throw new BenchException(
+              BenchException.USAGE,
+              "--variable " + together + ": give NAME=VALUE, or several of these with commas");
+        }
+        if (variable.equals("MIMALLOC_ALLOW_THP=0") && seats.contains(Seat.JVM)) {
+          throw new BenchException(
+              BenchException.USAGE,
+              "--variable "
+                  + variable
+                  + ": it turns transparent huge pages off for the whole JVM, its heap included,"
+                  + " which is another thing than mimalloc's memory: add --seat native");
+        }
       }
     }
     if (contenders().isEmpty()) {
@@ -280,7 +339,8 @@ final class AllocatorCommand implements Callable<Integer> {
     return all == 1 ? List.of(1) : List.of(1, all);
   }
 
-  private List<Contender> contenders() {
+  /** Everybody that the options ask for, each allocator before its options. */
+  List<Contender> contenders() {
     List<Contender> contenders = new ArrayList<>();
     for (Seat seat : seats) {
       for (Engine engine : engines) {
@@ -288,21 +348,56 @@ final class AllocatorCommand implements Callable<Integer> {
           continue;
         }
         for (Served allocator : allocators) {
-          String[] names = {
-            KernelCommand.lower(seat), KernelCommand.lower(engine), KernelCommand.lower(allocator)
-          };
-          contenders.add(new Contender(names[0], names[1], names[2], Map.of()));
+          Contender plain =
+              new Contender(
+                  KernelCommand.lower(seat), KernelCommand.lower(engine), allocator.toString());
+          contenders.add(plain);
+          if (!plain.isPacked()) {
+            continue; // one thing at a time
+          }
           for (String variable : variables) {
             if (variable.startsWith("MIMALLOC_") == (allocator == Served.MIMALLOC)) {
-              String[] parts = variable.split("=", 2);
               contenders.add(
-                  new Contender(names[0], names[1], names[2], Map.of(parts[0], parts[1])));
+                  new Contender(
+                      plain.seat(), plain.engine(), plain.build(), false, parsed(variable)));
             }
+          }
+          if (collect && engine != Engine.CRATE) {
+            contenders.add(
+                new Contender(plain.seat(), plain.engine(), plain.build(), true, Map.of()));
           }
         }
       }
     }
     return contenders;
+  }
+
+  private static Map<String, String> parsed(String variables) {
+    Map<String, String> parsed = new LinkedHashMap<>();
+    for (String variable : variables.split(",")) {
+      String[] parts = variable.split("=", 2);
+      parsed.put(parts[0], parts[1]);
+    }
+    return parsed;
+  }
+
+  /** What else decides an allocator's speed and memory, where it can be known. */
+  private static Map<String, Object> system() {
+    Map<String, Object> system = new LinkedHashMap<>();
+    try {
+      Path thp = Path.of("/sys/kernel/mm/transparent_hugepage/enabled");
+      if (Files.isReadable(thp)) {
+        system.put("thp", Files.readString(thp).replaceAll("(?s).*\\[(.*)\\].*", "$1"));
+      }
+      Process getconf = new ProcessBuilder("getconf", "GNU_LIBC_VERSION").start();
+      String version = new String(getconf.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+      if (version.startsWith("glibc")) {
+        system.put("libc", version.strip());
+      }
+    } catch (IOException e) {
+      // No GNU C library.
+    }
+    return system;
   }
 
   private Corpus documents(Path folder) throws IOException {

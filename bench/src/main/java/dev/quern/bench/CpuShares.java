@@ -104,7 +104,8 @@ final class CpuShares {
     if (status != 0 || lines.isEmpty()) {
       throw new BenchException(
           BenchException.FAILED,
-          "perf has no samples of the process: leave the shares out with --cpu-shares false");
+          "perf has no samples of the process: ask for more --passes, or leave the shares out of"
+              + " --measure");
     }
     return shares(lines);
   }

@@ -75,7 +75,11 @@ interface Encoding extends AutoCloseable {
 
     @Override
     public long encode(int from, int to) {
-      return batch.encode(from, to);
+      long tokens = batch.encode(from, to);
+      if (task.collect()) {
+        QuernLibrary.collect();
+      }
+      return tokens;
     }
 
     /** How many ids all documents have, without making them; one native call a document. */

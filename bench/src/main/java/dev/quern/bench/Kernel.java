@@ -218,6 +218,8 @@ final class Kernel {
         plan.clock(),
         timed,
         false,
+        false,
+        0,
         null,
         null,
         ids == null ? null : ids.toString(),

@@ -14,6 +14,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongSupplier;
 
@@ -118,6 +119,9 @@ final class KernelRun {
       result.put("tokens", tokens);
       String hash = hash(parts, task.ids(), tokens);
       result.put("ids_hash", hash);
+      if (task.shortThreads() > 0) {
+        shortThreads(result, tokens, hash);
+      }
       if (!task.timed()) {
         return result;
       }
@@ -164,6 +168,7 @@ final class KernelRun {
         }
       }
       tellPerf("disable");
+      memory(result, "vm_hwm_end_mib", "VmHWM");
       memory(result, "vm_peak_mib", "VmPeak");
       if (!hash(parts, null, tokens).equals(hash)) {
         throw otherIds(warm.size() + 1);
@@ -189,6 +194,47 @@ final class KernelRun {
           spent += seconds;
         }
         result.put("count_mb_s", speed(task.bytes(), least));
+      }
+    }
+
+    /** Memory after a hundred threads each that encoded a part and ended. */
+    private void shortThreads(Map<String, Object> result, long tokens, String hash)
+        throws IOException, InterruptedException {
+      List<Integer> begins = split(0, task.documents());
+      Map<String, Object> memoryAfter = new LinkedHashMap<>();
+      int ended = 0;
+      while (ended < task.shortThreads()) {
+        if (ended % 100 < task.threads()) {
+          memory(memoryAfter, Integer.toString(ended), "VmRSS");
+        }
+        Map<Thread, FutureTask<Long>> together = new LinkedHashMap<>();
+        while (together.size() < Math.min(task.threads(), task.shortThreads() - ended)) {
+          int part = (ended + together.size()) % begins.size();
+          int end = part + 1 < begins.size() ? begins.get(part + 1) : task.documents();
+          FutureTask<Long> work = new FutureTask<>(() -> encoding.encode(begins.get(part), end));
+          Thread thread = new Thread(work);
+          together.put(thread, work);
+          thread.start();
+        }
+        for (Map.Entry<Thread, FutureTask<Long>> one : together.entrySet()) {
+          one.getKey().join();
+          result(one.getValue());
+        }
+        ended += together.size();
+      }
+      memory(memoryAfter, Integer.toString(ended), "VmRSS");
+      result.put("rss_after_threads_mib", memoryAfter);
+      if (ended >= begins.size() && !hash(begins, null, tokens).equals(hash)) {
+        throw new BenchException(
+            BenchException.WRONG_RESULT, "threads that ended gave other ids than the first pass");
+      }
+    }
+
+    private static long result(Future<Long> work) throws InterruptedException {
+      try {
+        return work.get();
+      } catch (ExecutionException e) {
+        throw new BenchException(BenchException.FAILED, String.valueOf(e.getCause()), e);
       }
     }
 
@@ -268,11 +314,7 @@ final class KernelRun {
       }
       long tokens = 0;
       for (Future<Long> future : pool.invokeAll(workers)) {
-        try {
-          tokens += future.get();
-        } catch (ExecutionException e) {
-          throw new BenchException(BenchException.FAILED, String.valueOf(e.getCause()), e);
-        }
+        tokens += result(future);
       }
       return tokens;
     }

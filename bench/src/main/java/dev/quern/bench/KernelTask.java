@@ -33,6 +33,9 @@ import java.util.Map;
  * @param clock wall, or cpu: time of the processor that the encoding thread takes
  * @param timed false: only the first pass, for its ids
  * @param addSpecialTokens of Quern: what the tokenizer's template adds, too
+ * @param collect of Quern: the thread that made a batch gives freed memory back behind it
+ * @param shortThreads of Quern: threads, {@code threads} at a time, that after all passes each
+ *     encode a part of the documents and end; 0: none
  * @param library of Quern: the library's file, or for quern-native the program's; null: the packed
  *     one
  * @param control where {@code perf record --control} listens: sampling is on during the passes
@@ -58,6 +61,8 @@ record KernelTask(
     String clock,
     boolean timed,
     boolean addSpecialTokens,
+    boolean collect,
+    int shortThreads,
     String library,
     String control,
     String ids,

@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
+import com.fasterxml.jackson.core.type.TypeReference;
 import dev.quern.bench.Allocator.Contender;
+import dev.quern.bench.Allocator.Part;
 import dev.quern.tokenizer.TokenizerSpec;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -15,22 +17,28 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
 
 /**
  * In JVMs of their own, as it is; but the native program, minutes to build, is stood in for by the
  * same engine in a JVM. Its own tests are beside it, in native/rust/bench.
  */
 class AllocatorTest {
-  private static final Contender SYSTEM =
-      new Contender("jvm", "reference", "system", Map.of("MALLOC_ARENA_MAX", "1"));
-  private static final Contender PLAIN = new Contender("jvm", "reference", "system", Map.of());
+  private static final Contender PLAIN = new Contender("jvm", "reference", "system");
+  private static final Contender OPTION =
+      new Contender("jvm", "reference", "system", false, Map.of("MALLOC_ARENA_MAX", "1"));
+  private static final Contender COLLECTS =
+      new Contender("jvm", "reference", "system", true, Map.of());
 
   @TempDir private Path folder;
   private final StringWriter progress = new StringWriter();
   private final List<Map<String, String>> environments = new ArrayList<>();
+  private final List<KernelTask> tasks = new ArrayList<>();
   private Corpus sample;
   private Path json;
 
@@ -44,20 +52,24 @@ class AllocatorTest {
     TokenizerJson.write(TokenizerSpec.builtIn("gpt2"), json);
   }
 
-  private List<Map<String, Object>> measure(int memoryPasses, Contender... contenders)
+  private Allocator.Plan plan(Set<Part> parts, Contender... contenders) {
+    return new Allocator.Plan(
+        "gpt2", json, sample, 5, List.of(contenders), List.of(1), parts, 1, 1, 3, 9);
+  }
+
+  private List<Map<String, Object>> measure(Set<Part> parts, Contender... contenders)
       throws Exception {
     Processes processes = new Processes(folder, null, List.of());
     Allocator.Runner runner =
         (task, starter, environment) -> {
           environments.add(environment);
+          tasks.add(task);
           return processes.run(
               task.tool().equals("quern") ? task : inJvm(task), starter, environment);
         };
-    Allocator.Plan plan =
-        new Allocator.Plan(
-            "gpt2", json, sample, 5, List.of(contenders), List.of(1), 1, 1, memoryPasses, false);
     AllocatorBuild build = new AllocatorBuild(folder);
-    return new Allocator(plan, runner, build, folder, new PrintWriter(progress)).measure();
+    PrintWriter said = new PrintWriter(progress);
+    return new Allocator(plan(parts, contenders), runner, build, folder, said).measure();
   }
 
   private static KernelTask inJvm(KernelTask task) {
@@ -79,6 +91,8 @@ class AllocatorTest {
         task.clock(),
         task.timed(),
         task.addSpecialTokens(),
+        task.collect(),
+        task.shortThreads(),
         null,
         null,
         null,
@@ -87,9 +101,10 @@ class AllocatorTest {
 
   @Test
   void speedAndMemoryStandBesideThoseOfTheSystemsAllocator() throws Exception {
-    List<Map<String, Object>> lines = measure(3, PLAIN, SYSTEM);
+    List<Map<String, Object>> lines = measure(Set.of(Part.SPEED, Part.MEMORY), PLAIN, OPTION);
     assertThat(lines).hasSize(2);
-    assertThat(lines.get(0)).doesNotContainKeys("variables", "over_system", "cpu_source");
+    assertThat(lines.get(0))
+        .doesNotContainKeys("variables", "collect", "build", "over_system", "cpu_source");
     assertThat(environments).anyMatch(all -> "1".equals(all.get("MALLOC_ARENA_MAX")));
     for (Map<String, Object> line : lines) {
       assertThat(line)
@@ -107,11 +122,119 @@ class AllocatorTest {
         (double) lines.get(1).get("median_mb_s") / (double) lines.get(0).get("median_mb_s");
     assertThat((double) over.get("median")).isCloseTo(ratio, within(0.01 * ratio));
     if (Files.exists(Path.of("/proc/self/status"))) {
-      assertThat(lines.get(1)).containsKeys("rss_after_3_mib", "vm_peak_mib");
+      assertThat(lines.get(1))
+          .containsKeys("rss_load_mib", "rss_after_3_mib", "vm_hwm_mib", "vm_peak_mib");
       assertThat((double) over.get("rss")).isPositive();
+      assertThat((double) over.get("rss_above_start")).isPositive();
     }
     assertThat(AllocatorTable.of(lines))
-        .contains("jvm reference system MALLOC_ARENA_MAX=1", "MiB after 3 passes");
+        .contains(OPTION.toString(), "1 rounds of 1 passes", "MiB after 3 passes");
+  }
+
+  @Test
+  void threadsThatEndAndCollectionAreMeasuredAlone() throws Exception {
+    List<Map<String, Object>> lines = measure(Set.of(Part.THREADS), PLAIN, COLLECTS);
+    assertThat(tasks).filteredOn(KernelTask::timed).isEmpty();
+    assertThat(tasks).filteredOn(task -> task.shortThreads() == 9).hasSize(2);
+    assertThat(tasks).filteredOn(KernelTask::collect).hasSize(2);
+    assertThat(lines.get(0))
+        .doesNotContainKeys("rounds", "passes", "median_mb_s", "memory_passes", "collect")
+        .containsKey("tokens");
+    assertThat(lines.get(1)).containsEntry("collect", "batch");
+    if (Files.exists(Path.of("/proc/self/status"))) {
+      assertThat(lines.get(0))
+          .containsEntry("short_threads", 9)
+          .containsKeys("rss_after_0_threads_mib", "rss_after_9_threads_mib");
+      assertThat(((Map<?, ?>) lines.get(1).get("over_system")).keySet())
+          .hasToString("[rss_threads]");
+    }
+    assertThat(AllocatorTable.of(lines)).contains("jvm reference system collect", "threads that");
+  }
+
+  @Test
+  void everyOptionIsMeasuredForItselfWithItsOwnAllocator() {
+    assertThat(
+            contenders(
+                "--seat native --engine crate,fast --allocator system,mimalloc,mimalloc-v2"
+                    + " --collect --variable MALLOC_ARENA_MAX=1"
+                    + " --variable MIMALLOC_PURGE_DELAY=0,MIMALLOC_ARENA_EAGER_COMMIT=0"))
+        .extracting(Contender::toString)
+        .containsExactly(
+            "native crate system",
+            "native crate system MALLOC_ARENA_MAX=1",
+            "native crate mimalloc",
+            "native crate mimalloc MIMALLOC_PURGE_DELAY=0 MIMALLOC_ARENA_EAGER_COMMIT=0",
+            "native crate mimalloc-v2",
+            "native fast system",
+            "native fast system MALLOC_ARENA_MAX=1",
+            "native fast system collect",
+            "native fast mimalloc",
+            "native fast mimalloc MIMALLOC_PURGE_DELAY=0 MIMALLOC_ARENA_EAGER_COMMIT=0",
+            "native fast mimalloc collect",
+            "native fast mimalloc-v2");
+    assertThat(contenders("--seat jvm --engine crate,reference --allocator MIMALLOC_THP"))
+        .extracting(Contender::toString)
+        .containsExactly("jvm reference mimalloc-thp");
+    assertThat(new Contender("jvm", "fast", "mimalloc-thp").allocator()).isEqualTo("mimalloc");
+  }
+
+  /** Cargo builds the programs and libraries first, in this checkout. */
+  @Test
+  @Tag("long")
+  void theWholeCommandMeasuresBothSeatsAndAllocators() throws Exception {
+    StringWriter out = new StringWriter();
+    StringWriter error = new StringWriter();
+    CommandLine bench =
+        QuernBench.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(error));
+    String root = System.getProperty("quern.root");
+    System.setProperty("quern.root", Path.of("..").toRealPath().toString());
+    int status;
+    try {
+      status =
+          bench.execute(
+              ("allocator --json --mb 0.1 --threads 1 --rounds 1 --passes 3 --memory-passes 2"
+                      + " --short-threads 8 --engine crate,reference,fast --measure"
+                      + " speed,memory,threads,shares --allocator system,mimalloc,mimalloc-v2")
+                  .split(" "));
+    } finally {
+      if (root == null) {
+        System.clearProperty("quern.root");
+      } else {
+        System.setProperty("quern.root", root);
+      }
+    }
+    assumeThat(error.toString()).doesNotContain("mimalloc is not linked on this platform");
+    assertThat(status).as(error.toString()).isZero();
+    List<String> names = new ArrayList<>();
+    for (String line : out.toString().lines().toList()) {
+      Map<String, Object> measured =
+          KernelTask.JSON.readValue(line, new TypeReference<LinkedHashMap<String, Object>>() {});
+      names.add(AllocatorTable.name(measured));
+      assertThat((double) measured.get("median_mb_s")).isPositive();
+    }
+    assertThat(names)
+        .hasSize(15)
+        .contains("native crate system", "native fast mimalloc", "jvm reference mimalloc-v2");
+  }
+
+  private static List<Contender> contenders(String options) {
+    AllocatorCommand command = new AllocatorCommand();
+    new CommandLine(command)
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .parseArgs(options.split(" "));
+    return command.contenders();
+  }
+
+  @Test
+  void hugePagesAreNotTurnedOffForAWholeJvm() {
+    StringWriter error = new StringWriter();
+    CommandLine bench = QuernBench.commandLine().setErr(new PrintWriter(error));
+    assertThat(bench.execute("allocator", "--variable", "MIMALLOC_ALLOW_THP=0"))
+        .isEqualTo(BenchException.USAGE);
+    assertThat(error.toString()).contains("its heap included", "--seat native");
+    assertThat(bench.execute("allocator", "--variable", "MALLOC_ARENA_MAX"))
+        .isEqualTo(BenchException.USAGE);
+    assertThat(error.toString()).contains("give NAME=VALUE");
   }
 
   @Test
@@ -124,10 +247,13 @@ class AllocatorTest {
           assertThat(task.timed()).as("nothing is timed after a wrong answer").isFalse();
           return result;
         };
-    Allocator.Plan plan =
-        new Allocator.Plan("gpt2", json, sample, 5, List.of(PLAIN), List.of(1), 1, 1, 0, false);
     Allocator allocator =
-        new Allocator(plan, flips, new AllocatorBuild(folder), folder, new PrintWriter(progress));
+        new Allocator(
+            plan(Set.of(Part.SPEED), PLAIN),
+            flips,
+            new AllocatorBuild(folder),
+            folder,
+            new PrintWriter(progress));
     assertThatThrownBy(allocator::measure)
         .isInstanceOfSatisfying(
             BenchException.class,
