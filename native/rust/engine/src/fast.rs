@@ -190,6 +190,10 @@ impl Engine for Fast {
         Ok(before.len() + count + after.len())
     }
 
+    fn cut(&self, text: &[u8]) -> usize {
+        self.tokenizer.cut(text)
+    }
+
     fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::with_capacity(4 * ids.len());
         for (index, id) in ids.iter().enumerate() {

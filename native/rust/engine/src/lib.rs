@@ -71,6 +71,11 @@ trait Engine: Send + Sync {
         self.encode(text, add_special_tokens, &mut [])
     }
 
+    /// As [`Tokenizer::cut`].
+    fn cut(&self, _text: &[u8]) -> usize {
+        0
+    }
+
     fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<Vec<u8>, Error>;
 
     fn token_id(&self, token: &[u8]) -> Option<u32>;
@@ -273,6 +278,12 @@ impl Tokenizer {
         let replaced = utf8::replace(text);
         let count = self.engine.count(&replaced.text, how.add_special_tokens);
         count.map_err(|error| in_source(error, &replaced))
+    }
+
+    /// The last place within the text, in bytes, at which a longer text that begins like it may be cut: encoded one after
+    /// the other without added special tokens, the two parts have the ids of the whole. 0: the engine knows no such place.
+    pub fn cut(&self, text: &[u8]) -> usize {
+        self.engine.cut(text)
     }
 
     /// The text that ids stand for. From a tiktoken file these are exactly the tokens' bytes, which need not be UTF-8

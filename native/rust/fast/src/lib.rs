@@ -8,6 +8,7 @@
 //! `window`), `bpe` are the parts; `encode` is the way through them.
 mod bpe;
 mod cache;
+mod cut;
 mod encode;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
@@ -131,6 +132,7 @@ pub struct FastTokenizer {
     normalized: Option<Matcher>,
     template: (Vec<u32>, Vec<u32>),
     bulk: Vec<std::ops::Range<usize>>,
+    cuts: cut::Places,
 }
 
 impl FastTokenizer {
@@ -152,6 +154,12 @@ impl FastTokenizer {
         // Special tokens that are text take part in no match that counts, but they may hide others: they
         // are left out only when there are no others.
         let ignored = options.special_in_text == SpecialInText::Text && parts.added.iter().all(|t| t.special);
+        let matched = |token: &load::Added| match &token.content {
+            text if token.normalized && parts.nfc => normalize::nfc(text),
+            text => text.clone(),
+        };
+        let looked_for = parts.added.iter().filter(|_| !ignored).map(|token| (token, matched(token)));
+        let cuts = cut::Places::of(parts.prefix_space, looked_for);
         let matcher = |normalized: bool| -> Result<Option<Matcher>, Unsupported> {
             let tokens: Vec<usize> = (0..parts.added.len())
                 .filter(|i| parts.added[*i].normalized == normalized && !ignored)
@@ -159,10 +167,7 @@ impl FastTokenizer {
             if tokens.is_empty() {
                 return Ok(None);
             }
-            let texts = tokens.iter().map(|i| {
-                let text = &parts.added[*i].content;
-                if normalized && parts.nfc { normalize::nfc(text) } else { text.clone() }
-            });
+            let texts = tokens.iter().map(|i| matched(&parts.added[*i]));
             let automaton = AhoCorasick::builder()
                 .match_kind(MatchKind::LeftmostLongest)
                 .build(texts)
@@ -172,7 +177,7 @@ impl FastTokenizer {
         // As Hugging Face's AddedVocabulary::simple_id_to_token and is_special_token.
         let special = |text: &String| parts.added.iter().any(|t| t.special && t.content == *text);
         let of_added = parts.added.iter().map(|t| {
-            let text = if t.normalized && parts.nfc { normalize::nfc(&t.content) } else { t.content.clone() };
+            let text = matched(t);
             (t.id, special(&text), text)
         });
         let others = parts.others.into_iter().filter(|o| parts.added.iter().all(|t| t.id != o.1));
@@ -206,6 +211,7 @@ impl FastTokenizer {
             trim: parts.trim,
             template: parts.template,
             bulk: parts.bulk,
+            cuts,
         })
     }
 
@@ -250,6 +256,12 @@ impl FastTokenizer {
     /// Tells this tokenizer from all others of the process: what a `ThreadState` remembers.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The last place within a text at which a longer one that begins like it may be cut: the ids of the two parts, one
+    /// behind the other, are those of the whole, without the template. In bytes; 0 if none is known.
+    pub fn cut(&self, text: &[u8]) -> usize {
+        self.cuts.last(text)
     }
 
     pub fn pattern(&self) -> Pattern {

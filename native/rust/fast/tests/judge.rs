@@ -726,6 +726,81 @@ fn heap_merge(symbols: &mut Vec<u32>, merges: &HashMap<(u32, u32), (u32, u32)>) 
     symbols.retain(|s| *s != GONE);
 }
 
+/// At every place that is offered the ids of the parts are those of the whole.
+#[test]
+fn documents_may_be_cut() {
+    let mut r = Random(seed());
+    let pieces = [
+        " ",
+        "\n",
+        " ",
+        "\n",
+        "a",
+        "The",
+        "b's",
+        "中",
+        "。",
+        "é",
+        "e\u{301}",
+        "\u{212a}",
+        "1",
+        "!",
+        "'",
+        "'re",
+        "/",
+        "\u{3000}",
+        "\u{85}",
+        "\r",
+        "\t",
+        "\u{301}",
+        "<|endoftext|>",
+        "the",
+        " x",
+        "  ",
+        "\n\n",
+        "丿",
+        "\u{4dc0}",
+        "\u{9fff}",
+    ];
+    for (name, normalizer, pre) in families() {
+        let mut places = [0, 0];
+        for round in 0..8 {
+            let json = small(&mut r, normalizer, &pre, round % 2 == 0, round % 4 > 1);
+            let special = POLICIES[round / 4];
+            let options = Options { special_in_text: special, simd: None };
+            let t = FastTokenizer::from_json(json.as_bytes(), &options).unwrap();
+            let state = &mut ThreadState::new(0);
+            for _ in 0..documents().map_or(150, |n| n / 8) {
+                let dense: String = (0..r.below(60)).map(|_| r.one(&pieces)).collect();
+                let document = if r.below(2) == 0 { dense } else { text(&mut r, 20) };
+                let whole = t.encode(state, &document).unwrap();
+                let mut before = 0;
+                for end in 0..=document.len() {
+                    // Also where the beginning ends within a character.
+                    let at = t.cut(&document.as_bytes()[..end]);
+                    assert!(at == 0 || (before <= at && at < end), "{name} {document:?}: {at} of {end}");
+                    if at > before {
+                        let (first, second) = document.split_at(at);
+                        let mut parts = t.encode(state, first).unwrap();
+                        parts.extend(t.encode(state, second).unwrap());
+                        assert!(
+                            parts == whole,
+                            "{name} {special:?} {first:?} {second:?}: {parts:?}, not {whole:?}"
+                        );
+                        places[usize::from(second.starts_with(' '))] += 1;
+                    }
+                    before = at;
+                }
+            }
+        }
+        println!("{name}: {places:?} places");
+        assert!(
+            places.iter().all(|n| (*n > 20) != pre.contains(r#""add_prefix_space":true"#)),
+            "{name}: {places:?}"
+        );
+    }
+}
+
 #[test]
 fn special_tokens_that_are_errors() {
     let mut r = Random(seed());

@@ -262,6 +262,17 @@ pub unsafe extern "C" fn quern_count(handle: i64, text: i64, text_len: i64, flag
     })
 }
 
+/// The last place within the text, in bytes, at which a longer text that begins like it may be cut: encoded one after the
+/// other without flag 1, the two parts have the ids of the whole. 0: no such place is known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quern_cut(handle: i64, text: i64, text_len: i64) -> i64 {
+    call(|| {
+        let text = Region::<u8>::check("text", text, text_len)?;
+        // SAFETY: the contract.
+        Ok(tokenizer(handle)?.cut(unsafe { text.input() }) as i64)
+    })
+}
+
 /// Writes the text that ids stand for. Returns its length in bytes. From a tiktoken file it is the tokens' bytes, which
 /// need not be UTF-8; from a tokenizer.json it is what its decoder makes, always UTF-8.
 #[unsafe(no_mangle)]

@@ -321,8 +321,8 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
   private void fill(IdBuffer buffer, int count, int end, int size) {
     boolean outgrown = idBytes.length > KEPT_BYTES && size < idBytes.length / 4;
     if (size > idBytes.length || outgrown) {
-      long generous = Math.max(1L << 16, size + (long) size / 2);
-      idBytes = new byte[(int) Math.min(generous, ByteArrayMethods.MAX_ROUNDED_ARRAY_LENGTH)];
+      // An outlier's is as large as it must be.
+      idBytes = new byte[size > KEPT_BYTES ? size : Math.max(1 << 16, size + size / 2)];
     }
     int header = (int) UnsafeArrayData.calculateHeaderPortionInBytes((long) count + end);
     Platform.setMemory(idBytes, Platform.BYTE_ARRAY_OFFSET, header, (byte) 0);

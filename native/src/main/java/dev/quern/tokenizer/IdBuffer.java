@@ -147,6 +147,24 @@ public final class IdBuffer {
 
   /** Makes room for that many ids, and their spans if asked; returns how many fit. */
   long reserve(long ids, boolean withSpans) {
+    checkFitArray(ids);
+    memory.ids.reserve(ids * ID_BYTES);
+    long capacity = memory.ids.capacity() / ID_BYTES;
+    if (withSpans) {
+      memory.spans.reserve(ids * SPAN_BYTES);
+      capacity = Math.min(capacity, memory.spans.capacity() / SPAN_BYTES);
+    }
+    return capacity;
+  }
+
+  /** Makes room for that many ids in all, of which some are there already; returns how many fit. */
+  long grow(long ids) {
+    checkFitArray(ids);
+    memory.ids.grow(ids * ID_BYTES);
+    return memory.ids.capacity() / ID_BYTES;
+  }
+
+  private static void checkFitArray(long ids) {
     if (ids > Integer.MAX_VALUE) {
       throw new TokenizerException(
           Reason.INVALID_ARGUMENT,
@@ -156,13 +174,6 @@ public final class IdBuffer {
               + Integer.MAX_VALUE
               + "); split it");
     }
-    memory.ids.reserve(ids * ID_BYTES);
-    long capacity = memory.ids.capacity() / ID_BYTES;
-    if (withSpans) {
-      memory.spans.reserve(ids * SPAN_BYTES);
-      capacity = Math.min(capacity, memory.spans.capacity() / SPAN_BYTES);
-    }
-    return capacity;
   }
 
   IdBuffer filled(long ids, boolean withSpans) {

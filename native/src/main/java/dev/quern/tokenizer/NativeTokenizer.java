@@ -17,7 +17,8 @@ import java.util.OptionalInt;
  *
  * <p>Text is UTF-8. Methods with {@code Object base, long offset} address it as sun.misc.Unsafe and
  * Spark's UTF8String do: an offset in the object, or an absolute address if base is null (such text
- * is read in place, other text is copied once). The caller answers for what these point to; only a
+ * is read in place, other text is copied once; the fast engine takes it in pieces of 4 MiB, so that
+ * a document of any length needs no other copy of its text). The caller answers for what these point to; only a
  * byte[] is checked.
  *
  * <p>{@link #close} returns at once: calls that run then end undisturbed, and the last of them
@@ -27,6 +28,9 @@ import java.util.OptionalInt;
  */
 public final class NativeTokenizer implements AutoCloseable {
   private static final Cleaner CLEANER = Cleaner.create();
+
+  /** Of a longer document in the heap no copy is made, but of one piece after the other. */
+  private static final int PIECE_BYTES = (int) OffHeap.Block.KEPT_BYTES;
 
   /** Slot and generation, never an address: a stale one is an error in the native registry. */
   final long handle;
@@ -193,6 +197,13 @@ public final class NativeTokenizer implements AutoCloseable {
     IdBuffer buffer = IdBuffer.current();
     long begun = buffer.statistics().begin(length);
     try {
+      if (!withSpans && inPieces(base, length, options)) {
+        long count = pieces(buffer, base, offset, length, flags, true);
+        if (count >= 0) {
+          buffer.statistics().add(1, length, count, begun);
+          return buffer.filled(count, false);
+        }
+      }
       long text = input(buffer, base, offset, length);
       // English has about 4.5 bytes an id; half as many as bytes nearly always suffice.
       long needed = length / 2 + 16L;
@@ -214,6 +225,61 @@ public final class NativeTokenizer implements AutoCloseable {
     } finally {
       done(buffer);
     }
+  }
+
+  private boolean inPieces(Object base, int length, EncodeOptions options) {
+    return length > PIECE_BYTES
+        && base != null
+        && engine.equals("fast")
+        && !options.addSpecialTokens();
+  }
+
+  /**
+   * Encodes a long document piece by piece, each as long as one can be copied at once, cut where
+   * the engine says that the ids stay the same; or only counts.
+   *
+   * @return how many ids there are; -1 if one of the pieces is an error, which has to be found in
+   *     the whole: it might not be the first, and its place is told in the document
+   */
+  private long pieces(
+      IdBuffer buffer, Object base, long offset, int length, long flags, boolean write) {
+    if (base instanceof byte[] array) {
+      checkRange(offset - OffHeap.BYTE_ARRAY, length, array.length);
+    }
+    long count = 0;
+    long capacity = write ? buffer.reserve(length / 2 + 16L, false) : 0;
+    long most = PIECE_BYTES;
+    int at = 0;
+    while (at < length) {
+      int piece = (int) Math.min(most, length - at);
+      long text = input(buffer, base, offset + at, piece);
+      if (piece < length - at) {
+        piece = (int) checked(QuernLibrary.quern_cut(handle, text, piece));
+        if (piece == 0) {
+          most *= 2;
+          continue;
+        }
+      }
+      most = PIECE_BYTES;
+      at += piece;
+      while (true) {
+        long ids = write ? buffer.output().address() + count * Integer.BYTES : 0;
+        long room = capacity - count;
+        long needed =
+            QuernLibrary.quern_encode_packed(
+                buffer.arguments(handle, text, piece, flags, room == 0 ? 0 : ids, room));
+        if (needed < 0) {
+          return -1;
+        }
+        if (!write || needed <= room) {
+          count += needed;
+          break;
+        }
+        // What is left has about as many ids a byte as what is done.
+        capacity = buffer.grow((long) ((count + needed) * 1.05 * length / at) + 16);
+      }
+    }
+    return count;
   }
 
   /**
@@ -296,10 +362,16 @@ public final class NativeTokenizer implements AutoCloseable {
     IdBuffer buffer = IdBuffer.current();
     long begun = buffer.statistics().begin(length);
     try {
-      long text = input(buffer, base, offset, length);
-      // Without room for ids it counts.
-      long arguments = buffer.arguments(handle, text, length, flags, 0, 0);
-      long count = checked(QuernLibrary.quern_encode_packed(arguments));
+      long count = -1;
+      if (inPieces(base, length, options)) {
+        count = pieces(buffer, base, offset, length, flags, false);
+      }
+      if (count < 0) {
+        long text = input(buffer, base, offset, length);
+        // Without room for ids it counts.
+        long arguments = buffer.arguments(handle, text, length, flags, 0, 0);
+        count = checked(QuernLibrary.quern_encode_packed(arguments));
+      }
       buffer.statistics().add(1, length, count, begun);
       return count;
     } finally {

@@ -168,6 +168,18 @@ final class OffHeap {
       return address;
     }
 
+    /** Makes room for that many bytes behind what is there, which stays. */
+    void grow(long bytes) {
+      if (bytes > capacity) {
+        long size = (bytes + 4095) & -4096;
+        long moved = allocate(size);
+        copy(null, address, null, moved, capacity);
+        release();
+        address = moved;
+        capacity = size;
+      }
+    }
+
     void releaseIfLarge() {
       if (capacity > KEPT_BYTES) {
         release();

@@ -59,6 +59,8 @@ public final class QuernLibrary {
 
   static native long quern_count(long handle, long text, long textLength, long flags);
 
+  static native long quern_cut(long handle, long text, long textLength);
+
   static native long quern_decode(
       long handle, long ids, long count, long flags, long out, long capacity);
 

@@ -128,6 +128,56 @@ class NativeTokenizerTest {
         .isEqualTo(tokenizer.encode(text).toArray());
   }
 
+  /** In the heap a long document is encoded in pieces; outside, in place and as a whole. */
+  @Test
+  void longDocumentsHaveTheIdsOfTheWhole() {
+    String prose = "It's 12345 words, isn't it?\n\n\tfor (int i = 0; i < n; i++) { sum += a[i]; }\n";
+    String chinese = "人工智能是计算机科学的一个分支。\n它的目标是什么？\n";
+    try (NativeTokenizer fast =
+        NativeTokenizer.load(
+            TokenizerSpec.builtIn("o200k_base").withEngine(Engine.FAST))) {
+      for (String text :
+          List.of(
+              prose.repeat((9 << 20) / prose.length()),
+              chinese.repeat((9 << 20) / 75),
+              // No place to cut in the second and third piece; three ids a character.
+              prose.repeat(1000) + "ᚠ".repeat(3 << 20) + prose,
+              "x".repeat(5 << 20))) {
+        byte[] utf8 = utf8(text);
+        assertInPlace(fast, utf8, EncodeOptions.DEFAULT);
+        utf8[utf8.length - 9] = (byte) 0xFF;
+        assertInPlace(fast, utf8, EncodeOptions.DEFAULT);
+        assertInPlace(fast, utf8, REPLACE);
+      }
+      assertThat(fast.encode("short")).hasSize(1);
+      assertThat(IdBuffer.current().input().capacity())
+          .isLessThanOrEqualTo(OffHeap.Block.KEPT_BYTES);
+    }
+  }
+
+  private static void assertInPlace(NativeTokenizer fast, byte[] utf8, EncodeOptions options) {
+    long address = OffHeap.allocate(utf8.length);
+    try {
+      OffHeap.copy(utf8, OffHeap.BYTE_ARRAY, null, address, utf8.length);
+      int[] whole;
+      try {
+        whole = fast.encode(null, address, utf8.length, options).toArray();
+      } catch (TokenizerException e) {
+        assertThatThrownBy(() -> fast.encode(utf8, OffHeap.BYTE_ARRAY, utf8.length, options))
+            .hasMessage(e.getMessage())
+            .extracting(failure -> ((TokenizerException) failure).position())
+            .isEqualTo(e.position());
+        return;
+      }
+      assertThat(fast.encode(utf8, OffHeap.BYTE_ARRAY, utf8.length, options).toArray())
+          .isEqualTo(whole);
+      assertThat(fast.tokenCount(utf8, OffHeap.BYTE_ARRAY, utf8.length, options))
+          .isEqualTo(whole.length);
+    } finally {
+      OffHeap.free(address, utf8.length);
+    }
+  }
+
   @Test
   void emptyTextHasNoIds() {
     assertThat(tokenizer.encode("")).isEmpty();
