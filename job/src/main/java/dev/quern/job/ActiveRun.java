@@ -22,6 +22,7 @@ final class ActiveRun implements AutoCloseable {
   private final Map<String, String> metadata;
   private final String compression;
   private volatile TaskCounts totals;
+  private volatile TaskTimes times = TaskTimes.NONE;
 
   /**
    * @param metadata what goes into the footer of each token file, but for what only an executor
@@ -70,9 +71,17 @@ final class ActiveRun implements AutoCloseable {
     return compression;
   }
 
-  /** The sums over the committed task attempts; set when Spark's job is about to be committed. */
-  void commit(TaskCounts sums) {
+  /**
+   * The sums over the committed task attempts and what they took; set when Spark's job is about to
+   * be committed.
+   */
+  void commit(TaskCounts sums, TaskTimes tasks) {
     totals = sums;
+    times = tasks;
+  }
+
+  TaskTimes times() {
+    return times;
   }
 
   TaskCounts totals() {

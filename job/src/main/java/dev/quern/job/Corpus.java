@@ -56,7 +56,8 @@ import scala.jdk.javaapi.CollectionConverters;
  * @param files how many files; 0 if it is not made of files
  * @param bytes of these; -1 if not known
  * @param textPerByte bytes of text in a byte of the files, estimated
- * @param parts in how many parts Spark can read the files at most, estimated
+ * @param largestPart bytes of the files in the largest part that Spark can't split, estimated; 0 if
+ *     it can split as it likes
  */
 record Corpus(
     Dataset<Row> rows,
@@ -67,7 +68,7 @@ record Corpus(
     int files,
     long bytes,
     double textPerByte,
-    long parts) {
+    long largestPart) {
 
   private static final String TEXT = "__quern_text";
   private static final String FILE = "__quern_file";
@@ -132,8 +133,8 @@ record Corpus(
     private final Configuration conf;
     private final List<Path> paths = new ArrayList<>();
 
-    /** The files of the paths, in folders at any depth, that are not hidden or filtered out. */
-    private final Set<Path> dataFiles = new LinkedHashSet<>();
+    /** The files of the paths and their bytes, in folders at any depth; none that Spark leaves out. */
+    private final Map<Path, Long> dataFiles = new LinkedHashMap<>();
 
     private final List<PathFilterStrategy> filters;
     private InputFormat format;
@@ -229,7 +230,7 @@ record Corpus(
             hidden |= isHidden(at.getName());
           }
           if (!hidden && filters.stream().allMatch(filter -> filter.accept(file))) {
-            dataFiles.add(files.makeQualified(file.getPath()));
+            dataFiles.put(files.makeQualified(file.getPath()), file.getLen());
           }
         }
       }
@@ -261,9 +262,9 @@ record Corpus(
       if (dataFiles.isEmpty()) {
         throw JobException.refused("the input " + paths.get(0) + " has no files");
       }
-      Path first = dataFiles.iterator().next();
+      Path first = dataFiles.keySet().iterator().next();
       InputFormat inferred = formatOf(first);
-      for (Path file : dataFiles) {
+      for (Path file : dataFiles.keySet()) {
         if (formatOf(file) != inferred) {
           throw JobException.refused(
               "the names of "
@@ -302,7 +303,7 @@ record Corpus(
 
     /** Spark reads the folders in a folder only if they stand for partition columns. */
     private void checkAllAreRead(Dataset<Row> source) {
-      Set<Path> left = new LinkedHashSet<>(dataFiles);
+      Set<Path> left = new LinkedHashSet<>(dataFiles.keySet());
       filesOf(source).forEach(left::remove);
       if (!left.isEmpty()) {
         throw JobException.refused(
@@ -599,33 +600,37 @@ record Corpus(
         }
       }
       double textPerByte = 1;
-      long parts = Long.MAX_VALUE;
+      long largestPart = 0;
       if (files > 0 && (layout.row() >= 0 || format == InputFormat.PARQUET)) {
         Footers footers = footers(names, text);
         textPerByte = footers.textPerByte;
-        parts = footers.rowGroups;
+        largestPart = footers.largestRowGroup;
       } else if (files > 0) {
         String name = names.get(0).toLowerCase(Locale.ROOT);
         boolean compressed = COMPRESSED.contains(name.substring(name.lastIndexOf('.') + 1));
         boolean whole = compressed || format == InputFormat.CSV || options.wholeFile();
         textPerByte = compressed || format == InputFormat.ORC ? COMPRESSION_RATIO : 1;
-        parts = whole ? files : Long.MAX_VALUE;
+        if (whole) {
+          // Of a table only the sum is known.
+          largestPart =
+              dataFiles.values().stream().mapToLong(length -> length).max().orElse(bytes / files);
+        }
       }
       if (options.limit() != null) {
         // Its rows stay in their partition, see there.
-        parts = Long.MAX_VALUE;
+        largestPart = 0;
       }
       return new Corpus(
-          rows, layout, kept, format, List.copyOf(paths), files, bytes, textPerByte, parts);
+          rows, layout, kept, format, List.copyOf(paths), files, bytes, textPerByte, largestPart);
     }
 
-    private record Footers(double textPerByte, long rowGroups) {}
+    private record Footers(double textPerByte, long largestRowGroup) {}
 
     /** Looks at a few files, and takes the others for alike. */
     private Footers footers(List<String> names, String text) {
       long textBytes = 0;
       long fileBytes = 0;
-      long rowGroups = 0;
+      long largest = 0;
       int read = 0;
       int step = Math.max(1, names.size() / FOOTERS);
       for (int i = 0; i < names.size() && read < FOOTERS; i += step) {
@@ -634,7 +639,7 @@ record Corpus(
             ParquetFileReader.open(HadoopInputFile.fromPath(path, conf))) {
           fileBytes += path.getFileSystem(conf).getFileStatus(path).getLen();
           for (BlockMetaData block : reader.getFooter().getBlocks()) {
-            rowGroups++;
+            largest = Math.max(largest, block.getCompressedSize());
             for (ColumnChunkMetaData chunk : block.getColumns()) {
               if (chunk.getPath().toArray()[0].equalsIgnoreCase(text)) {
                 textBytes += chunk.getTotalUncompressedSize();
@@ -644,30 +649,56 @@ record Corpus(
           read++;
         } catch (IOException | RuntimeException e) {
           // It is only an estimate; the run itself says what is wrong with the file.
-          return new Footers(COMPRESSION_RATIO, Long.MAX_VALUE);
+          return new Footers(COMPRESSION_RATIO, 0);
         }
       }
       return new Footers(
           textBytes == 0 ? COMPRESSION_RATIO : (double) textBytes / fileBytes,
-          Math.max(1, rowGroups * names.size() / read));
+          largest);
     }
   }
 
   /**
-   * The rows, moved to other partitions first if most cores would otherwise have nothing to do: a
-   * few files that can't be split (gzip, one row group) and that are worth it. The shuffle costs
-   * little beside tokenizing; above a gigabyte a core it would fill disks, and is left out.
+   * The rows, moved to other partitions first if one that can't be split (gzip, one row group) would
+   * hold the run up, and if that is worth it. The shuffle costs about as much as the work that it
+   * spreads; above a gigabyte a core it would fill disks, and is left out.
    */
   Dataset<Row> balanced(int cores) {
-    double text = bytes * textPerByte;
-    boolean countsRows = layout.blockStart() >= 0;
-    return files == 0
-            || countsRows
-            || parts > cores / 2
-            || text < (8 << 20)
-            || text > cores * (double) (1 << 30)
-        ? rows
-        : rows.repartition(cores);
+    return isUneven(cores) && mayMove(cores) ? rows.repartition(cores) : rows;
+  }
+
+  /** Rows that are told apart by their place in the file have to stay there. */
+  private boolean mayMove(int cores) {
+    return layout.blockStart() < 0 && text() <= cores * (double) (1 << 30);
+  }
+
+  /** Whether one part of the input is half as much again as what each core has to do, or more. */
+  private boolean isUneven(int cores) {
+    return text() >= (8 << 20) && largestPart > 1.5 * bytes / cores;
+  }
+
+  /** Bytes of text, estimated. */
+  private double text() {
+    return files == 0 ? 0 : bytes * textPerByte;
+  }
+
+  /** What a user should know of input that is uneven; empty if it is not. */
+  Optional<String> advice(int cores) {
+    if (!isUneven(cores)) {
+      return Optional.empty();
+    }
+    String what =
+        "a part of "
+            + TokenizeJob.bytes(largestPart)
+            + " of the input can't be split (gzip, one Parquet row group, a whole file)";
+    return Optional.of(
+        mayMove(cores)
+            ? what + ": its rows are spread over " + cores + " tasks first"
+            : what
+                + ", and one core will do it alone; store it in smaller parts"
+                + (layout.blockStart() < 0
+                    ? ""
+                    : ", or --keep a column that tells rows apart, so that they may be spread first"));
   }
 
   /** What the columns are, for the plan that is printed. */

@@ -112,16 +112,19 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
     Counted counted = new Counted();
     counted.message = super.commitTask(context).obj();
     counted.counts = TaskCounts.current();
+    counted.counts.end();
     return new TaskCommitMessage(counted);
   }
 
   @Override
   public void commitJob(JobContext context, Seq<TaskCommitMessage> commits) {
     TaskCounts sums = new TaskCounts();
+    List<TaskCounts> tasks = new ArrayList<>();
     List<TaskCommitMessage> messages = new ArrayList<>();
     for (TaskCommitMessage commit : CollectionConverters.asJava(commits)) {
       Counted counted = (Counted) commit.obj();
       sums.add(counted.counts);
+      tasks.add(counted.counts);
       messages.add(new TaskCommitMessage(counted.message));
     }
     if (sums.documents != sums.written + sums.quarantined) {
@@ -136,7 +139,7 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
               + " storage, please report it");
     }
     identify(context);
-    ActiveRun.of(context.getConfiguration().get(ActiveRun.OPTION)).commit(sums);
+    ActiveRun.of(context.getConfiguration().get(ActiveRun.OPTION)).commit(sums, TaskTimes.of(tasks));
     super.commitJob(context, CollectionConverters.asScala(messages).toList());
   }
 }

@@ -236,6 +236,7 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
       made.update(0, ids);
       made.update(1, count + end);
       counts.bytes += length;
+      counts.largestDocument = Math.max(counts.largestDocument, length);
       counts.tokens += count + end;
       metrics.bytes.add(length);
       metrics.tokens.add((long) count + end);
@@ -248,7 +249,9 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
           (long) length,
           refusal.getMessage());
     } finally {
-      metrics.nativeTime.add(System.nanoTime() - begun);
+      long nanoseconds = System.nanoTime() - begun;
+      counts.tokenizerNanos += nanoseconds;
+      metrics.nativeTime.add(nanoseconds);
     }
     if (verified) {
       verify(document, base, offset, length, count, refused);

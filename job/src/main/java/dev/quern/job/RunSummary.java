@@ -30,7 +30,10 @@ record RunSummary(
     List<ExecutorPart> executors) {
 
   /** The first number is the major version of summary.json's layout. */
-  private static final String LAYOUT = "1.1";
+  private static final String LAYOUT = "1.2";
+
+  /** A task that is shorter holds no run up, however long others are. */
+  private static final double WORTH_A_LINE_SECONDS = 10;
 
   /**
    * One executor's part in a run.
@@ -182,6 +185,7 @@ record RunSummary(
     environment.forEach(json.putObject("environment")::put);
     description.options().forEach(json.putObject("options")::put);
     totals(json.putObject("totals"));
+    tasks(json.putObject("tasks"));
     sampled(json.putObject("sampled"));
     ArrayNode parts = json.putArray("executors");
     executors.forEach(part -> executor(parts.addObject(), part));
@@ -209,6 +213,25 @@ record RunSummary(
       json.put("mb_per_second_per_core", perSecond(totals.bytes(), coreSeconds()) / 1e6);
       json.put("tokens_per_second_per_core", perSecond(totals.tokens(), coreSeconds()));
     }
+  }
+
+  private void tasks(ObjectNode json) {
+    TaskTimes tasks = totals.tasks();
+    json.put("count", tasks.tasks());
+    if (tasks.longest() == null) {
+      return;
+    }
+    json.put("seconds_mean", tasks.meanSeconds());
+    json.put("bytes_mean", tasks.meanBytes());
+    ObjectNode longest = json.putObject("longest");
+    longest.put("partition", tasks.longest().partition());
+    longest.put("host", tasks.longest().host());
+    longest.put("seconds", tasks.longest().seconds());
+    longest.put("tokenizer_seconds", tasks.longest().tokenizerSeconds());
+    longest.put("documents", tasks.longest().documents());
+    longest.put("bytes", tasks.longest().bytes());
+    longest.put("largest_document_bytes", tasks.longest().largestDocument());
+    longest.put("reason", tasks.uneven() ? tasks.reason() : null);
   }
 
   private void sampled(ObjectNode json) {
@@ -307,6 +330,15 @@ record RunSummary(
           format(
               "verified   %,d documents equal by the reference engine, in %s of task time",
               totals.verified(), duration(totals.verifySeconds())));
+    }
+    if (totals.tasks().uneven() && totals.tasks().longest().seconds() > WORTH_A_LINE_SECONDS) {
+      lines.add(
+          format(
+              "tasks      %,d of %s on average, the longest %s: %s",
+              totals.tasks().tasks(),
+              duration(totals.tasks().meanSeconds()),
+              duration(totals.tasks().longest().seconds()),
+              totals.tasks().reason()));
     }
     if (executors.isEmpty()) {
       lines.add(

@@ -10,6 +10,7 @@ package dev.quern.job;
  * @param tokens token ids written
  * @param verified of the documents, how many --verify found equal to the reference engine
  * @param verifySeconds what that took in the tasks, added up over them
+ * @param tasks how evenly the work was spread
  */
 public record RunTotals(
     long documents,
@@ -17,10 +18,11 @@ public record RunTotals(
     long bytes,
     long tokens,
     long verified,
-    double verifySeconds) {
+    double verifySeconds,
+    TaskTimes tasks) {
 
-  /** Of a run that verifies nothing. */
+  /** Of a run that verifies nothing, and whose tasks are not known. */
   public RunTotals(long documents, long quarantined, long bytes, long tokens) {
-    this(documents, quarantined, bytes, tokens, 0, 0);
+    this(documents, quarantined, bytes, tokens, 0, 0, TaskTimes.NONE);
   }
 }

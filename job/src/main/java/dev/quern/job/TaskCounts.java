@@ -3,6 +3,7 @@ package dev.quern.job;
 import java.io.Serializable;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.util.TaskCompletionListener;
 
@@ -38,6 +39,18 @@ final class TaskCounts implements Serializable {
 
   long verifyNanos;
 
+  /** Bytes of the largest document that was tokenized, and nanoseconds in the tokenizer. */
+  long largestDocument;
+
+  long tokenizerNanos;
+
+  /** See {@link #end}. */
+  int partition;
+
+  String host;
+  double seconds;
+  private final long begun = System.nanoTime();
+
   /** Of the task that runs in this thread; one of its own outside of any task. */
   static TaskCounts current() {
     TaskContext task = TaskContext.get();
@@ -51,6 +64,14 @@ final class TaskCounts implements Serializable {
       task.addTaskCompletionListener((TaskCompletionListener) CURRENT::remove);
     }
     return counts;
+  }
+
+  /** The attempt is about to be committed: where it ran, and for how long. */
+  void end() {
+    TaskContext task = TaskContext.get();
+    partition = task == null ? 0 : task.partitionId();
+    host = SparkEnv.get().blockManager().blockManagerId().host();
+    seconds = (System.nanoTime() - begun) / 1e9;
   }
 
   void add(TaskCounts other) {

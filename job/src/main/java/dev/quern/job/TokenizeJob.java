@@ -357,6 +357,9 @@ public final class TokenizeJob {
                 corpus.format(),
                 corpus.files(),
                 bytes(corpus.bytes())));
+    corpus
+        .advice(session.sparkContext().defaultParallelism())
+        .ifPresent(advice -> out.println("Notice     " + advice));
     out.printf(
         "Output     %s (%s, %s: %s)%n",
         folder.output(),
@@ -431,7 +434,8 @@ public final class TokenizeJob {
               totals.bytes,
               totals.tokens,
               totals.verified,
-              totals.verifyNanos / 1e9));
+              totals.verifyNanos / 1e9,
+              run.times()));
       chart = writeRecord(record, folder);
       folder.publish();
     } catch (Exception e) {

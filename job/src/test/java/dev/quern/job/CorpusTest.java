@@ -2,16 +2,25 @@ package dev.quern.job;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.quern.job.JobException.Exit;
 import java.io.IOException;
+import java.io.OutputStreamWriter;
+import java.io.Writer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
+import java.util.Random;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.zip.GZIPOutputStream;
 import org.apache.spark.SparkConf;
 import org.apache.spark.scheduler.SparkListener;
 import org.apache.spark.scheduler.SparkListenerJobStart;
+import org.apache.spark.sql.functions;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -146,6 +155,59 @@ class CorpusTest {
     assertThat(documents(in(), "--input-option", "MULTILINE=true")).isEqualTo(1);
     file("a.json", "{\"text\": \"one\"}|{\"text\": \"two\"}");
     assertThat(documents(in(), "--input-option", "lineSep=|", "--mode=overwrite")).isEqualTo(2);
+  }
+
+  /** Beside three small files one that only one core can read, with nearly all the text. */
+  @Test
+  void aPartThatCannotBeSplitIsSpread() throws IOException {
+    byte[] noise = new byte[2000];
+    Random random = new Random(1);
+    for (int number = 0; number < 4; number++) {
+      Path file = folder.resolve("in").resolve("docs-" + number + ".jsonl.gz");
+      Files.createDirectories(file.getParent());
+      try (Writer lines =
+          new OutputStreamWriter(
+              new GZIPOutputStream(Files.newOutputStream(file)), StandardCharsets.UTF_8)) {
+        for (int i = 0; i < (number == 2 ? 2500 : 10); i++) {
+          random.nextBytes(noise);
+          String text = HexFormat.of().formatHex(noise);
+          lines.write("{\"id\": " + i + ", \"text\": \"" + text + "\"}\n");
+        }
+      }
+    }
+    String in = folder.resolve("in").toString();
+    job.run(arguments(in, "--keep=id"));
+    assertThat(job.output()).contains("can't be split").contains("spread over 2 tasks");
+    assertThat(documentsOfTasks()).hasSize(2).allMatch(rows -> rows > 1000);
+
+    job.run(arguments(in, "--mode=overwrite"));
+    assertThat(job.output()).contains("one core will do it alone").contains("--keep a column");
+    assertThat(documentsOfTasks()).anyMatch(rows -> rows >= 2500);
+    JsonNode tasks =
+        new ObjectMapper()
+            .readTree(folder.resolve("out").resolve("_quern/summary.json").toFile())
+            .get("tasks");
+    assertThat(tasks.get("count").asInt()).isEqualTo(documentsOfTasks().size());
+    JsonNode longest = tasks.get("longest");
+    assertThat(longest.get("documents").asInt()).isGreaterThanOrEqualTo(2500);
+    assertThat(longest.get("bytes").asLong()).isGreaterThanOrEqualTo(2500 * 4000);
+    assertThat(longest.get("largest_document_bytes").asLong()).isEqualTo(4000);
+    assertThat(longest.get("seconds").asDouble())
+        .isGreaterThan(longest.get("tokenizer_seconds").asDouble());
+  }
+
+  /** Rows of each token file. */
+  private List<Long> documentsOfTasks() {
+    return job
+        .spark
+        .read()
+        .parquet(folder.resolve("out").toString())
+        .groupBy(functions.input_file_name())
+        .count()
+        .collectAsList()
+        .stream()
+        .map(row -> row.getLong(1))
+        .toList();
   }
 
   @Test

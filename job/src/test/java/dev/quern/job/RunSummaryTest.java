@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -93,13 +94,65 @@ class RunSummaryTest {
 
   @Test
   void whatWasVerifiedIsCountedApart() throws IOException {
-    RunSummary verified = Samples.run(10, new RunTotals(2000, 0, 9, 3, 1234, 5.25), List.of());
+    RunSummary verified = Samples.run(10, new RunTotals(2000, 0, 9, 3, 1234, 5.25, TaskTimes.NONE), List.of());
     JsonNode totals = new ObjectMapper().readTree(verified.toJson()).get("totals");
     assertThat(totals.get("documents_verified").asLong()).isEqualTo(1234);
     assertThat(totals.get("verify_seconds").asDouble()).isEqualTo(5.25);
     assertThat(verified.lines())
         .contains(
             "verified   1,234 documents equal by the reference engine, in 5.3 s of task time");
+  }
+
+  @Test
+  void theLongestTaskAndWhy() throws IOException {
+    JsonNode even = tasks(counts(0, 3, 10_000_000, 4_000), counts(1, 4, 11_000_000, 4_000));
+    assertThat(even.get("count").asInt()).isEqualTo(2);
+    assertThat(even.get("seconds_mean").asDouble()).isEqualTo(3.5);
+    assertThat(even.get("bytes_mean").asDouble()).isEqualTo(10_500_000.0);
+    assertThat(even.at("/longest/partition").asInt()).isEqualTo(1);
+    assertThat(even.at("/longest/host").asText()).isEqualTo("node");
+    assertThat(even.at("/longest/reason").isNull()).isTrue();
+
+    TaskCounts[] alike = new TaskCounts[9];
+    for (int i = 0; i < alike.length; i++) {
+      alike[i] = counts(i, 3, 10_000_000, 4_000);
+    }
+    assertThat(reason(alike, counts(9, 40, 500_000_000, 450_000_000)))
+        .startsWith("one document of 450 MB");
+    assertThat(reason(alike, counts(9, 40, 500_000_000, 4_000)))
+        .startsWith("it had 8.47 times the text of the mean task");
+    assertThat(reason(alike, counts(9, 40, 10_000_000, 4_000))).startsWith("its text was no more");
+    assertThat(summary(counts(0, 1, 1, 1), counts(1, 1, 1, 1), counts(2, 9, 1, 1)).lines())
+        .as("nine seconds are not worth a line")
+        .noneMatch(line -> line.startsWith("tasks"));
+  }
+
+  private static String reason(TaskCounts[] others, TaskCounts longest) throws IOException {
+    TaskCounts[] all = Arrays.copyOf(others, others.length + 1);
+    all[others.length] = longest;
+    String reason = tasks(all).at("/longest/reason").asText();
+    assertThat(summary(all).lines())
+        .contains("tasks      10 of 6.7 s on average, the longest 40 s: " + reason);
+    return reason;
+  }
+
+  private static JsonNode tasks(TaskCounts... counts) throws IOException {
+    return new ObjectMapper().readTree(summary(counts).toJson()).get("tasks");
+  }
+
+  private static RunSummary summary(TaskCounts... counts) {
+    return Samples.run(
+        50, new RunTotals(9, 0, 9, 3, 0, 0, TaskTimes.of(List.of(counts))), List.of());
+  }
+
+  private static TaskCounts counts(int partition, double seconds, long bytes, long largest) {
+    TaskCounts counts = new TaskCounts();
+    counts.partition = partition;
+    counts.host = "node";
+    counts.seconds = seconds;
+    counts.bytes = bytes;
+    counts.largestDocument = largest;
+    return counts;
   }
 
   @Test
