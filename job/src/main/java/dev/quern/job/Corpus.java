@@ -133,7 +133,9 @@ record Corpus(
     private final Configuration conf;
     private final List<Path> paths = new ArrayList<>();
 
-    /** The files of the paths and their bytes, in folders at any depth; none that Spark leaves out. */
+    /**
+     * The files of the paths and their bytes, in folders at any depth; none that Spark leaves out.
+     */
     private final Map<Path, Long> dataFiles = new LinkedHashMap<>();
 
     private final List<PathFilterStrategy> filters;
@@ -653,15 +655,14 @@ record Corpus(
         }
       }
       return new Footers(
-          textBytes == 0 ? COMPRESSION_RATIO : (double) textBytes / fileBytes,
-          largest);
+          textBytes == 0 ? COMPRESSION_RATIO : (double) textBytes / fileBytes, largest);
     }
   }
 
   /**
-   * The rows, moved to other partitions first if one that can't be split (gzip, one row group) would
-   * hold the run up, and if that is worth it. The shuffle costs about as much as the work that it
-   * spreads; above a gigabyte a core it would fill disks, and is left out.
+   * The rows, moved to other partitions first if one that can't be split (gzip, one row group)
+   * would hold the run up, and if that is worth it. The shuffle costs about as much as the work
+   * that it spreads; above a gigabyte a core it would fill disks, and is left out.
    */
   Dataset<Row> balanced(int cores) {
     return isUneven(cores) && mayMove(cores) ? rows.repartition(cores) : rows;

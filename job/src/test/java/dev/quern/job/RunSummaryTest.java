@@ -94,7 +94,8 @@ class RunSummaryTest {
 
   @Test
   void whatWasVerifiedIsCountedApart() throws IOException {
-    RunSummary verified = Samples.run(10, new RunTotals(2000, 0, 9, 3, 1234, 5.25, TaskTimes.NONE), List.of());
+    RunSummary verified =
+        Samples.run(10, new RunTotals(2000, 0, 9, 3, 1234, 5.25, TaskTimes.NONE), List.of());
     JsonNode totals = new ObjectMapper().readTree(verified.toJson()).get("totals");
     assertThat(totals.get("documents_verified").asLong()).isEqualTo(1234);
     assertThat(totals.get("verify_seconds").asDouble()).isEqualTo(5.25);

@@ -18,8 +18,8 @@ import java.util.OptionalInt;
  * <p>Text is UTF-8. Methods with {@code Object base, long offset} address it as sun.misc.Unsafe and
  * Spark's UTF8String do: an offset in the object, or an absolute address if base is null (such text
  * is read in place, other text is copied once; the fast engine takes it in pieces of 4 MiB, so that
- * a document of any length needs no other copy of its text). The caller answers for what these point to; only a
- * byte[] is checked.
+ * a document of any length needs no other copy of its text). The caller answers for what these
+ * point to; only a byte[] is checked.
  *
  * <p>{@link #close} returns at once: calls that run then end undisturbed, and the last of them
  * frees the memory; later calls throw {@link Reason#CLOSED}; a second close does nothing. A

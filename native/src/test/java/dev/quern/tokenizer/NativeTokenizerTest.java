@@ -131,11 +131,11 @@ class NativeTokenizerTest {
   /** In the heap a long document is encoded in pieces; outside, in place and as a whole. */
   @Test
   void longDocumentsHaveTheIdsOfTheWhole() {
-    String prose = "It's 12345 words, isn't it?\n\n\tfor (int i = 0; i < n; i++) { sum += a[i]; }\n";
+    String prose =
+        "It's 12345 words, isn't it?\n\n\tfor (int i = 0; i < n; i++) { sum += a[i]; }\n";
     String chinese = "人工智能是计算机科学的一个分支。\n它的目标是什么？\n";
     try (NativeTokenizer fast =
-        NativeTokenizer.load(
-            TokenizerSpec.builtIn("o200k_base").withEngine(Engine.FAST))) {
+        NativeTokenizer.load(TokenizerSpec.builtIn("o200k_base").withEngine(Engine.FAST))) {
       for (String text :
           List.of(
               prose.repeat((9 << 20) / prose.length()),
