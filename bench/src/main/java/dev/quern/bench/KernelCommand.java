@@ -342,7 +342,7 @@ final class KernelCommand implements Callable<Integer> {
       return;
     }
     if (python == null) {
-      python = Processes.environment(progress);
+      python = Processes.environment("peers", progress);
     }
     Map<String, String> versions = Processes.peers(python);
     for (Peer peer : wanted) {

@@ -127,10 +127,16 @@ final class Processes implements Kernel.Runner {
 
   /** Which Python peers an interpreter has: package name to version, null where it is not. */
   static Map<String, String> peers(String python) throws IOException, InterruptedException {
+    return versions(python, peerScript());
+  }
+
+  /** What the script, asked for {@code --versions}, says about an interpreter. */
+  static Map<String, String> versions(String python, Path script)
+      throws IOException, InterruptedException {
     Process process;
     try {
       process =
-          new ProcessBuilder(python, peerScript().toString(), "--versions")
+          new ProcessBuilder(python, script.toString(), "--versions")
               .redirectError(ProcessBuilder.Redirect.DISCARD)
               .start();
     } catch (IOException e) {
@@ -145,7 +151,7 @@ final class Processes implements Kernel.Runner {
           BenchException.INPUT,
           python
               + " did not run "
-              + peerScript()
+              + script
               + ": name a Python 3.10+ interpreter with --python, and start bench/bin/quern-bench"
               + " of a checkout");
     }
@@ -154,19 +160,20 @@ final class Processes implements Kernel.Runner {
 
   /**
    * The interpreter of an environment under bench/target with the versions of
-   * bench/peers-requirements.txt, made when it is missing or the file has changed.
+   * bench/NAME-requirements.txt, made when it is missing or the file has changed.
    */
-  static String environment(java.io.PrintWriter progress) throws IOException, InterruptedException {
+  static String environment(String name, java.io.PrintWriter progress)
+      throws IOException, InterruptedException {
     Path bench = RecordOptions.root().resolve("bench");
-    Path requirements = bench.resolve("peers-requirements.txt");
+    Path requirements = bench.resolve(name + "-requirements.txt");
     if (!Files.exists(requirements)) {
       throw new BenchException(
           BenchException.USAGE,
-          "--peers needs the checkout: there is no "
+          "the peers need the checkout: there is no "
               + requirements
               + "; start bench/bin/quern-bench, or name an interpreter with --python");
     }
-    Path environment = bench.resolve("target").resolve("peers");
+    Path environment = bench.resolve("target").resolve(name);
     Path installed = environment.resolve("installed.txt");
     Path python = environment.resolve("bin").resolve("python");
     if (!Files.exists(installed) || Files.mismatch(installed, requirements) >= 0) {

@@ -12,6 +12,7 @@ import picocli.CommandLine.Command;
     subcommands = {
       KernelCommand.class,
       AllocatorCommand.class,
+      PipelineCommand.class,
       SeamCommand.class,
       ReportCommand.class
     },
@@ -27,6 +28,7 @@ import picocli.CommandLine.Command;
           + " mimalloc,system",
       "  quern-bench kernel --tokenizer cl100k_base --peers jtokkit,tiktoken --record",
       "  quern-bench allocator --corpus prose.parquet",
+      "  quern-bench pipeline",
       "  quern-bench seam",
       "  quern-bench report",
     },

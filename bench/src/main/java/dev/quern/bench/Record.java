@@ -177,7 +177,9 @@ final class Record {
               "udf",
               "job",
               "bench/src",
-              "bench/peers.py");
+              "conf",
+              "bench/peers.py",
+              "bench/pipeline_peers.py");
       return changed.isEmpty() ? commit : commit + "+";
     } catch (IOException e) {
       return "unknown";

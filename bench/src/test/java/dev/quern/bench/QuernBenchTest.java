@@ -33,8 +33,8 @@ class QuernBenchTest {
   void helpNamesEveryCommandOptionAndExitCode() {
     assertThat(run("--help")).isZero();
     assertThat(out.toString())
-        .contains("kernel", "allocator", "seam", "report", "Exit codes:", "Examples:");
-    for (String command : List.of("kernel", "allocator", "seam", "report")) {
+        .contains("kernel", "allocator", "pipeline", "seam", "report", "Exit codes:", "Examples:");
+    for (String command : List.of("kernel", "allocator", "pipeline", "seam", "report")) {
       out.getBuffer().setLength(0);
       assertThat(run(command, "--help")).isZero();
       CommandLine parser = QuernBench.commandLine().getSubcommands().get(command);
@@ -65,6 +65,13 @@ class QuernBenchTest {
     assertThat(error.toString()).contains("jemalloc");
     assertThat(run("kernel", "--rounds", "0")).isEqualTo(2);
     assertThat(run("kernel", "--cut", "64,0")).isEqualTo(2);
+    assertThat(run("pipeline", "--threads", "100000")).isEqualTo(2);
+    assertThat(error.toString()).contains("--threads 100000: this machine gives");
+    assertThat(run("pipeline", "--passes", "0")).isEqualTo(2);
+    assertThat(run("pipeline", "--mb", "0")).isEqualTo(2);
+    assertThat(run("pipeline", "--tokenizer", "x.tiktoken")).isEqualTo(2);
+    assertThat(error.toString()).contains("x.tiktoken: name a built-in vocabulary");
+    assertThat(run("pipeline", "--pipelines", "spark")).isEqualTo(2);
     assertThat(run("kernel", "--peers", "gigatokens")).isEqualTo(2);
     assertThat(error.toString()).contains("gigatokens");
     assertThat(run("kernel", "--peers", "hf", "--python", "/no/such/python")).isEqualTo(3);
