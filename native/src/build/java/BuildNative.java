@@ -29,6 +29,7 @@ import java.util.stream.Stream;
  * java BuildNative.java build   builds the library and lays it into the class folder
  * java BuildNative.java test    cargo test
  * java BuildNative.java lint    cargo fmt --check, cargo clippy
+ * java BuildNative.java toolchain TARGET   prints what Cargo's environment needs to build and run for it
  * </pre>
  *
  * <p>System properties: rust (workspace), classes (where the libraries go), rust.minimum, targets
@@ -62,6 +63,7 @@ public final class BuildNative {
         case "build" -> build.build();
         case "test" -> build.test();
         case "lint" -> build.lint();
+        case "toolchain" -> build.printToolchain(arguments[1]);
         default -> throw new Failure("unknown goal " + arguments[0]);
       }
     } catch (Failure e) {
@@ -288,6 +290,54 @@ public final class BuildNative {
       }
     }
     return settings;
+  }
+
+  /**
+   * For {@code quern-bench triples}: a line {@code NAME=value} for each variable; one of them is
+   * CARGO_TARGET_..._RUNNER where a program of that target needs another one to run. In place of
+   * that, {@code no-runner=why} if there is none here.
+   */
+  private void printToolchain(String target) throws IOException, InterruptedException {
+    if (target.contains("-apple-") && !host.contains("-apple-")) {
+      throw new Failure(target + " is built and run on a Mac: start the same command there");
+    }
+    Map<String, String> settings = new LinkedHashMap<>(toolchain(target));
+    String runner = "CARGO_TARGET_" + target.toUpperCase(Locale.ROOT).replace('-', '_') + "_RUNNER";
+    if (environment.containsKey(runner)) {
+      settings.put(runner, environment.get(runner));
+    } else if (!sameMachine(target)) {
+      String gcc = crossCompiler(target);
+      String emulator = "qemu-" + qemuName(target);
+      if (!host.contains("-linux-") || gcc == null || gcc.contains("mingw")) {
+        settings.put("no-runner", "how to run it here is not known: name a program by " + runner);
+      } else if (!onPath(emulator)) {
+        settings.put(
+            "no-runner", emulator + " is missing: Debian and Ubuntu: apt-get install qemu-user");
+      } else {
+        // Where Debian's cross compilers have the target's C library.
+        settings.put(runner, emulator + " -L /usr/" + gcc.replaceAll("-gcc$", ""));
+      }
+    }
+    settings.forEach((name, value) -> System.out.println(name + "=" + value));
+  }
+
+  /** Whether this machine's processor and kernel run that target's programs. */
+  private boolean sameMachine(String target) {
+    String cpu = host.substring(0, host.indexOf('-') + 1);
+    return target.equals(host)
+        || target.startsWith(cpu) && target.contains("-linux-") && host.contains("-linux-");
+  }
+
+  private static String qemuName(String target) {
+    String cpu = target.substring(0, target.indexOf('-'));
+    return switch (cpu) {
+      case "i586", "i686" -> "i386";
+      case "powerpc" -> "ppc";
+      case "powerpc64" -> "ppc64";
+      case "powerpc64le" -> "ppc64le";
+      case "riscv64gc" -> "riscv64";
+      default -> cpu.startsWith("arm") || cpu.startsWith("thumb") ? "arm" : cpu;
+    };
   }
 
   /** The usual name of the GNU compiler for that target; null where there is none. */

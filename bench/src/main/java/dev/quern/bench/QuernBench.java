@@ -14,6 +14,7 @@ import picocli.CommandLine.Command;
       AllocatorCommand.class,
       PipelineCommand.class,
       SeamCommand.class,
+      TriplesCommand.class,
       ReportCommand.class
     },
     description = {
@@ -30,6 +31,7 @@ import picocli.CommandLine.Command;
       "  quern-bench allocator --corpus prose.parquet",
       "  quern-bench pipeline",
       "  quern-bench seam",
+      "  quern-bench triples",
       "  quern-bench report",
     },
     exitCodeListHeading = "%nExit codes:%n",

@@ -75,14 +75,18 @@ final class Report {
   }
 
   private final List<Chapter> chapters;
+  private final TriplesReport triples;
 
   /**
    * @param lines all of the record, in the order in which they were appended
    */
   Report(List<RecordLine> lines) {
+    triples = new TriplesReport(lines);
     Map<Machine, List<RecordLine>> machines = new LinkedHashMap<>();
-    lines.forEach(
-        line -> machines.computeIfAbsent(Machine.of(line), key -> new ArrayList<>()).add(line));
+    lines.stream()
+        .filter(line -> !TriplesReport.isOne(line))
+        .forEach(
+            line -> machines.computeIfAbsent(Machine.of(line), key -> new ArrayList<>()).add(line));
     chapters =
         machines.entrySet().stream()
             .map(entry -> Chapter.of(entry.getKey(), entry.getValue()))
@@ -170,6 +174,7 @@ final class Report {
     sections.put("kernel", chapter.kernel.summary());
     sections.put("allocator", chapter.allocator.summary());
     sections.put("seam", chapter.seam.summary());
+    sections.put("triples", triples.table());
     return sections;
   }
 
@@ -193,6 +198,9 @@ final class Report {
                 "A figure is the median of its rounds, with minimum and maximum in brackets;"
                     + " [the record's own page](../record/README.md) says what each is and how it was measured.",
                 "Figures of different commits, dates and machines are no comparison; ratios are of one run.")));
+    if (!triples.table().isEmpty()) {
+      page.append("\n## Target triples\n\n").append(triples.table());
+    }
     for (Chapter chapter : chapters) {
       page.append(
           format(
