@@ -332,6 +332,8 @@ final class PipelineCommand implements Callable<Integer> {
         "wall",
         true,
         false,
+        false,
+        0,
         null,
         null,
         null,
