@@ -20,24 +20,17 @@ final class ActiveRun implements AutoCloseable {
   private final TokenColumns columns;
   private final TokenizerReference tokenizer;
   private final Map<String, String> metadata;
-  private final String compression;
   private volatile TaskCounts totals;
   private volatile TaskTimes times = TaskTimes.NONE;
 
   /**
    * @param metadata what goes into the footer of each token file, but for what only an executor
    *     knows
-   * @param compression the codec of the token files
    */
-  ActiveRun(
-      TokenColumns columns,
-      TokenizerReference tokenizer,
-      Map<String, String> metadata,
-      String compression) {
+  ActiveRun(TokenColumns columns, TokenizerReference tokenizer, Map<String, String> metadata) {
     this.columns = columns;
     this.tokenizer = tokenizer;
     this.metadata = metadata;
-    this.compression = compression;
     RUNS.put(id, this);
   }
 
@@ -65,10 +58,6 @@ final class ActiveRun implements AutoCloseable {
 
   Map<String, String> metadata() {
     return metadata;
-  }
-
-  String compression() {
-    return compression;
   }
 
   /**

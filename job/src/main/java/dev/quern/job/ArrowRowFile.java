@@ -1,14 +1,20 @@
 package dev.quern.job;
 
+import dev.quern.job.TokenizeOptions.OutputFormat;
 import java.io.IOException;
-import java.nio.channels.Channels;
+import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.WritableByteChannel;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.arrow.compression.CommonsCompressionFactory;
 import org.apache.arrow.memory.ArrowBuf;
 import org.apache.arrow.memory.BufferAllocator;
+import org.apache.arrow.vector.BitVectorHelper;
 import org.apache.arrow.vector.FieldVector;
 import org.apache.arrow.vector.IntVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
@@ -17,18 +23,32 @@ import org.apache.arrow.vector.compression.CompressionUtil.CodecType;
 import org.apache.arrow.vector.compression.NoCompressionCodec;
 import org.apache.arrow.vector.ipc.ArrowFileWriter;
 import org.apache.arrow.vector.ipc.message.IpcOption;
+import org.apache.arrow.vector.types.pojo.Schema;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.catalyst.InternalRow;
+import org.apache.spark.sql.catalyst.ProjectingInternalRow;
 import org.apache.spark.sql.catalyst.expressions.UnsafeArrayData;
+import org.apache.spark.sql.catalyst.expressions.UnsafeMapData;
+import org.apache.spark.sql.catalyst.expressions.UnsafeRow;
 import org.apache.spark.sql.catalyst.util.ArrayData;
-import org.apache.spark.sql.types.StructField;
+import org.apache.spark.sql.execution.arrow.ArrowWriter;
+import org.apache.spark.sql.types.ArrayType;
+import org.apache.spark.sql.types.BinaryType;
+import org.apache.spark.sql.types.DataType;
+import org.apache.spark.sql.types.MapType;
+import org.apache.spark.sql.types.StringType;
+import org.apache.spark.sql.types.StructType;
 import org.apache.spark.sql.util.ArrowUtils;
 import org.apache.spark.unsafe.Platform;
+import scala.jdk.javaapi.CollectionConverters;
 
 /**
- * An Arrow IPC file: kept columns, {@code input_ids: list<int32>}, {@code token_count: int32}, in
- * record batches of about 16 MiB. A document of more than that has a batch of its own.
+ * An Arrow IPC file, in record batches of about 16 MiB; a row of more than that has a batch of its
+ * own. Token columns, which are those of type {@code array<int>}, are copied array by array; all
+ * others by Spark's own {@link ArrowWriter}.
  */
 final class ArrowRowFile implements RowFile {
   /** Bytes after which a batch is written; and rows, so that short documents don't make it wide. */
@@ -40,23 +60,95 @@ final class ArrowRowFile implements RowFile {
   private final List<AutoCloseable> resources = new ArrayList<>();
   private final ArrowFileWriter writer;
   private final VectorSchemaRoot root;
-  private final List<ArrowColumns.Setter> kept = new ArrayList<>();
-  private final ListVector ids;
-  private final IntVector elements;
-  private final IntVector counts;
+  private final List<TokenVector> tokens = new ArrayList<>();
+  private final StructType otherSchema;
+  private final VectorSchemaRoot otherRoot;
+  private final ProjectingInternalRow otherRow;
+  private ArrowWriter others;
 
   private int batchRows;
-  private int batchIds;
   private long batchBytes;
   private long rows;
   private boolean failed;
   private boolean closed;
 
-  ArrowRowFile(
+  /** How a write's files are opened. */
+  private record Files(StructType schema, WriteOptions options, String timeZone) implements Opener {
+    @Override
+    public String extension() {
+      return ".arrow";
+    }
+
+    @Override
+    public RowFile open(Path path, TaskAttemptContext context, Map<String, String> metadata)
+        throws IOException {
+      return new ArrowRowFile(
+          path.getFileSystem(context.getConfiguration()),
+          path,
+          schema,
+          options,
+          timeZone,
+          metadata);
+    }
+  }
+
+  /**
+   * Checks on the driver what executors will do.
+   *
+   * @param options those of the write: {@link WriteOptions}
+   * @throws IllegalArgumentException if an option is wrong, or this Spark lacks what it needs
+   */
+  static Opener prepare(
+      SparkSession session,
+      scala.collection.immutable.Map<String, String> options,
+      StructType schema) {
+    WriteOptions ours = WriteOptions.of(OutputFormat.ARROW, CollectionConverters.asJava(options));
+    checkCompression(ours.compression());
+    return new Files(schema, ours, session.conf().get("spark.sql.session.timeZone"));
+  }
+
+  /**
+   * Whether this Spark has what a codec needs.
+   *
+   * @throws IllegalArgumentException if not, with what to do
+   */
+  static void checkCompression(String compression) {
+    if (!compression.equals("zstd")) {
+      return;
+    }
+    try {
+      Class.forName("org.apache.arrow.compression.CommonsCompressionFactory");
+    } catch (ClassNotFoundException e) {
+      throw new IllegalArgumentException(
+          "compression zstd of Arrow files: Spark "
+              + org.apache.spark.package$.MODULE$.SPARK_VERSION()
+              + " comes without arrow-compression; use compression lz4 or none, or add the jar"
+              + " org.apache.arrow:arrow-compression (--packages)",
+          e);
+    }
+  }
+
+  /** Whether these files can have a column of that type. */
+  static boolean supports(DataType type) {
+    try {
+      schema(new StructType().add("column", type), "UTC", Map.of());
+      return true;
+    } catch (RuntimeException e) {
+      // What Spark throws for a type that it has no Arrow type for.
+      return false;
+    }
+  }
+
+  private static Schema schema(StructType schema, String timeZone, Map<String, String> metadata) {
+    return new Schema(
+        ArrowUtils.toArrowSchema(schema, timeZone, true, false).getFields(), metadata);
+  }
+
+  private ArrowRowFile(
       FileSystem files,
       Path path,
-      TokenColumns columns,
-      String compression,
+      StructType schema,
+      WriteOptions options,
       String timeZone,
       Map<String, String> metadata)
       throws IOException {
@@ -65,33 +157,37 @@ final class ArrowRowFile implements RowFile {
           add(
               ArrowUtils.rootAllocator()
                   .newChildAllocator("quern-" + NUMBER.incrementAndGet(), 0, Long.MAX_VALUE));
-      root =
-          add(VectorSchemaRoot.create(ArrowColumns.schema(columns, timeZone, metadata), allocator));
-      StructField[] fields = columns.kept().fields();
-      for (int i = 0; i < fields.length; i++) {
-        FieldVector vector = root.getVector(i);
-        vector.allocateNew();
-        kept.add(ArrowColumns.setter(vector, fields[i].dataType()));
+      root = add(VectorSchemaRoot.create(schema(schema, timeZone, metadata), allocator));
+      List<Object> ordinals = new ArrayList<>();
+      List<FieldVector> vectors = new ArrayList<>();
+      StructType rest = new StructType();
+      for (int i = 0; i < schema.size(); i++) {
+        if (ParquetRowFile.isTokens(schema.apply(i).dataType())) {
+          tokens.add(new TokenVector((ListVector) root.getVector(i), i));
+        } else {
+          ordinals.add(i);
+          vectors.add(root.getVector(i));
+          rest = rest.add(schema.apply(i));
+        }
       }
-      ids = (ListVector) root.getVector(fields.length);
-      ids.allocateNew();
-      elements = (IntVector) ids.getDataVector();
-      counts = (IntVector) root.getVector(fields.length + 1);
-      counts.allocateNew();
-      java.io.OutputStream out = add(files.create(path, false));
+      otherSchema = rest;
+      otherRoot = new VectorSchemaRoot(vectors);
+      otherRow =
+          ProjectingInternalRow.apply(rest, CollectionConverters.asScala(ordinals).toIndexedSeq());
+      others = ArrowWriter.create(otherRoot);
+      OutputStream out = add(files.create(path, false));
       CodecType codec =
-          switch (compression) {
-            case "none" -> CodecType.NO_COMPRESSION;
+          switch (options.compression()) {
             case "zstd" -> CodecType.ZSTD;
             case "lz4" -> CodecType.LZ4_FRAME;
-            default -> throw new IllegalArgumentException("no Arrow codec " + compression);
+            default -> CodecType.NO_COMPRESSION;
           };
       writer =
           add(
               new ArrowFileWriter(
                   root,
                   null,
-                  Channels.newChannel(out),
+                  new StreamChannel(out),
                   Map.of(),
                   IpcOption.DEFAULT,
                   switch (codec) {
@@ -99,11 +195,109 @@ final class ArrowRowFile implements RowFile {
                     case LZ4_FRAME -> new ArrowLz4();
                     default -> NoCompressionCodec.Factory.INSTANCE;
                   },
-                  codec));
+                  codec,
+                  Optional.ofNullable(options.level())));
       writer.start();
     } catch (IOException | RuntimeException e) {
       release(e);
       throw e;
+    }
+  }
+
+  /** Writes through a large array: that of {@link java.nio.channels.Channels} has 8 KiB. */
+  private static final class StreamChannel implements WritableByteChannel {
+    private final byte[] chunk = new byte[1 << 18];
+    private final OutputStream out;
+    private boolean open = true;
+
+    StreamChannel(OutputStream out) {
+      this.out = out;
+    }
+
+    @Override
+    public int write(ByteBuffer bytes) throws IOException {
+      int size = bytes.remaining();
+      while (bytes.hasRemaining()) {
+        int length = Math.min(bytes.remaining(), chunk.length);
+        bytes.get(chunk, 0, length);
+        out.write(chunk, 0, length);
+      }
+      return size;
+    }
+
+    @Override
+    public boolean isOpen() {
+      return open;
+    }
+
+    /** The stream is closed by who opened it. */
+    @Override
+    public void close() {
+      open = false;
+    }
+  }
+
+  /** A column of token ids. */
+  private static final class TokenVector {
+    private final ListVector lists;
+    private final IntVector elements;
+    private final int ordinal;
+
+    /** The elements of the batch that are NULL. */
+    private final BitSet nulls = new BitSet();
+
+    private int count;
+
+    TokenVector(ListVector lists, int ordinal) {
+      this.lists = lists;
+      this.elements = (IntVector) lists.getDataVector();
+      this.ordinal = ordinal;
+      lists.allocateNew();
+    }
+
+    /**
+     * Adds a row.
+     *
+     * @param array null for NULL
+     */
+    void write(int index, ArrayData array) {
+      if (array == null) {
+        lists.setNull(index);
+        return;
+      }
+      int length = array.numElements();
+      lists.startNewValue(index);
+      while (elements.getValueCapacity() < count + length) {
+        elements.reAlloc();
+      }
+      ArrowBuf data = elements.getDataBuffer();
+      if (array instanceof UnsafeArrayData unsafe && !ParquetTokenColumn.hasNulls(unsafe)) {
+        Platform.copyMemory(
+            unsafe.getBaseObject(),
+            unsafe.getBaseOffset() + UnsafeArrayData.calculateHeaderPortionInBytes(length),
+            null,
+            data.memoryAddress() + (long) count * Integer.BYTES,
+            (long) length * Integer.BYTES);
+      } else {
+        for (int i = 0; i < length; i++) {
+          if (array.isNullAt(i)) {
+            nulls.set(count + i);
+          } else {
+            data.setInt((long) (count + i) * Integer.BYTES, array.getInt(i));
+          }
+        }
+      }
+      lists.endValue(index, length);
+      count += length;
+    }
+
+    /** Completes a batch: the elements were copied past their vector, which knows of none yet. */
+    void finish() {
+      ArrowBuf validity = elements.getValidityBuffer();
+      validity.setOne(0, ((long) count + Byte.SIZE - 1) / Byte.SIZE);
+      nulls.stream().forEach(index -> BitVectorHelper.unsetBit(validity, index));
+      nulls.clear();
+      count = 0;
     }
   }
 
@@ -130,62 +324,70 @@ final class ArrowRowFile implements RowFile {
   }
 
   private void append(InternalRow row) throws IOException {
-    ArrayData array = row.getArray(kept.size());
-    int length = array.numElements();
     // Offsets in a batch are 32 bits wide.
-    long bytes = (long) length * Integer.BYTES + 2 * Integer.BYTES;
+    long bytes = 0;
+    for (TokenVector column : tokens) {
+      if (!row.isNullAt(column.ordinal)) {
+        bytes += (long) row.getArray(column.ordinal).numElements() * Integer.BYTES;
+      }
+      bytes += Integer.BYTES;
+    }
+    otherRow.project(row);
+    for (int i = 0; i < otherSchema.size(); i++) {
+      bytes += bytes(otherRow, i, otherSchema.apply(i).dataType());
+    }
     if (batchRows > 0 && (batchBytes + bytes > BATCH_BYTES || batchRows == BATCH_ROWS)) {
       flush();
     }
-    for (int i = 0; i < kept.size(); i++) {
-      bytes += kept.get(i).set(row, i, batchRows);
+    for (TokenVector column : tokens) {
+      column.write(batchRows, row.isNullAt(column.ordinal) ? null : row.getArray(column.ordinal));
     }
-    ids.startNewValue(batchRows);
-    while (elements.getValueCapacity() < batchIds + length) {
-      elements.reAlloc();
-    }
-    ArrowBuf data = elements.getDataBuffer();
-    if (array instanceof UnsafeArrayData unsafe) {
-      long header = UnsafeArrayData.calculateHeaderPortionInBytes(length);
-      Platform.copyMemory(
-          unsafe.getBaseObject(),
-          unsafe.getBaseOffset() + header,
-          null,
-          data.memoryAddress() + (long) batchIds * Integer.BYTES,
-          (long) length * Integer.BYTES);
-    } else {
-      for (int i = 0; i < length; i++) {
-        data.setInt((long) (batchIds + i) * Integer.BYTES, array.getInt(i));
-      }
-    }
-    ids.endValue(batchRows, length);
-    counts.setSafe(batchRows, row.getInt(kept.size() + 1));
-    batchIds += length;
+    others.write(otherRow);
     batchRows++;
     batchBytes += bytes;
   }
 
-  private void flush() throws IOException {
-    // The ids were copied past the vector: mark them all as there.
-    ArrowBuf validity = elements.getValidityBuffer();
-    for (int i = 0; i < batchIds; i += Byte.SIZE) {
-      validity.setByte(i >> 3, 0xff);
+  /** What a value takes in its vector, about. */
+  private static long bytes(InternalRow row, int ordinal, DataType type) {
+    if (row.isNullAt(ordinal)) {
+      return Integer.BYTES;
+    } else if (type instanceof StringType) {
+      return Integer.BYTES + row.getUTF8String(ordinal).numBytes();
+    } else if (type instanceof BinaryType) {
+      return Integer.BYTES + row.getBinary(ordinal).length;
     }
+    Object value =
+        type instanceof ArrayType
+            ? row.getArray(ordinal)
+            : type instanceof MapType
+                ? row.getMap(ordinal)
+                : type instanceof StructType struct ? row.getStruct(ordinal, struct.size()) : null;
+    if (value instanceof UnsafeArrayData array) {
+      return array.getSizeInBytes();
+    } else if (value instanceof UnsafeMapData map) {
+      return map.getSizeInBytes();
+    } else if (value instanceof UnsafeRow struct) {
+      return struct.getSizeInBytes();
+    }
+    return type.defaultSize();
+  }
+
+  private void flush() throws IOException {
+    tokens.forEach(TokenVector::finish);
+    others.finish();
     root.setRowCount(batchRows);
     writer.writeBatch();
     rows += batchRows;
-    // A batch that one huge document has made large gives its memory back.
-    boolean outgrown = batchBytes > 2 * BATCH_BYTES;
-    for (FieldVector vector : root.getFieldVectors()) {
-      if (outgrown) {
-        vector.clear();
-        vector.allocateNew();
-      } else {
-        vector.reset();
-      }
+    // A batch that one huge row has made large gives its memory back.
+    if (batchBytes > 2 * BATCH_BYTES) {
+      root.clear();
+      tokens.forEach(column -> column.lists.allocateNew());
+      others = ArrowWriter.create(otherRoot);
+    } else {
+      tokens.forEach(column -> column.lists.reset());
+      others.reset();
     }
     batchRows = 0;
-    batchIds = 0;
     batchBytes = 0;
   }
 

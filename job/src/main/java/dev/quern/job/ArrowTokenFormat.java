@@ -1,34 +1,22 @@
 package dev.quern.job;
 
-import java.io.IOException;
-import java.util.Map;
-import org.apache.hadoop.fs.Path;
-import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.hadoop.mapreduce.Job;
+import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.types.StructType;
+import scala.collection.immutable.Map$;
 
 /** {@code --format arrow}: Arrow IPC files, also known as Feather version 2. */
 public class ArrowTokenFormat extends TokenFileFormat {
   private static final long serialVersionUID = 1L;
 
   @Override
-  String extension(FileSettings settings) {
-    return ".arrow";
-  }
-
-  @Override
-  String parquetCompression(String compression) {
-    return "zstd";
-  }
-
-  @Override
-  RowFile open(
-      Path path, TaskAttemptContext context, FileSettings settings, Map<String, String> metadata)
-      throws IOException {
-    return new ArrowRowFile(
-        path.getFileSystem(context.getConfiguration()),
-        path,
-        settings.columns(),
-        settings.compression(),
-        settings.timeZone(),
-        metadata);
+  RowFile.Opener prepare(
+      SparkSession session,
+      Job job,
+      scala.collection.immutable.Map<String, String> options,
+      StructType schema) {
+    // The quarantine is Parquet, whatever the tokens are.
+    ParquetRowFile.prepare(session, job, Map$.MODULE$.empty(), schema);
+    return ArrowRowFile.prepare(session, options, schema);
   }
 }

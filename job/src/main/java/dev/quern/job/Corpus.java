@@ -511,15 +511,13 @@ record Corpus(
 
     private void checkType(StructField field) {
       if (options.format() == TokenizeOptions.OutputFormat.ARROW
-          && ArrowColumns.type(field.dataType(), "UTC").isEmpty()) {
+          && !ArrowRowFile.supports(field.dataType())) {
         throw JobException.refused(
             "--keep "
                 + field.name()
                 + ": the column is "
                 + field.dataType().sql()
-                + ", which --format arrow can't have; it has "
-                + ArrowColumns.SUPPORTED
-                + ". Use --format parquet, or a view without it");
+                + ", which --format arrow can't have; use --format parquet, or a view without it");
       }
     }
 

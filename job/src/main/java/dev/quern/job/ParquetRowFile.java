@@ -1,99 +1,330 @@
 package dev.quern.job;
 
+import java.io.Closeable;
 import java.io.IOException;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.mapreduce.Job;
-import org.apache.hadoop.mapreduce.RecordWriter;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
-import org.apache.hadoop.mapreduce.task.TaskAttemptContextImpl;
+import org.apache.parquet.column.ColumnDescriptor;
+import org.apache.parquet.column.ColumnWriteStore;
+import org.apache.parquet.column.ParquetProperties;
+import org.apache.parquet.hadoop.CodecFactory;
+import org.apache.parquet.hadoop.ColumnChunkPageWriteStore;
+import org.apache.parquet.hadoop.ParquetFileWriter;
 import org.apache.parquet.hadoop.ParquetOutputFormat;
+import org.apache.parquet.hadoop.ParquetWriter;
+import org.apache.parquet.hadoop.api.WriteSupport.WriteContext;
+import org.apache.parquet.hadoop.codec.ZstandardCodec;
+import org.apache.parquet.hadoop.util.HadoopOutputFile;
+import org.apache.parquet.io.ColumnIOFactory;
+import org.apache.parquet.schema.MessageType;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.catalyst.InternalRow;
+import org.apache.spark.sql.catalyst.ProjectingInternalRow;
 import org.apache.spark.sql.execution.datasources.parquet.ParquetFileFormat;
 import org.apache.spark.sql.execution.datasources.parquet.ParquetWriteSupport;
 import org.apache.spark.sql.internal.SQLConf;
+import org.apache.spark.sql.types.ArrayType;
+import org.apache.spark.sql.types.DataType;
+import org.apache.spark.sql.types.IntegerType;
 import org.apache.spark.sql.types.StructType;
+import scala.jdk.javaapi.CollectionConverters;
 
-/** A Parquet file, written by Spark's own encoder, with metadata of ours in its footer. */
+/**
+ * A Parquet file. Its token columns, which are those of type {@code array<int>}, are written in
+ * bulk ({@link ParquetTokenColumn}); all others by Spark's own encoder, into the same row groups.
+ * Pages, their compression, indexes and encryption, and the file around them are Parquet's own.
+ *
+ * <p>A row group is in memory until it is complete: about {@link #ROW_GROUP_BYTES} a file, as it
+ * will stand in the file, and a page of each column. Hadoop's {@code parquet.block.size} and {@code
+ * parquet.page.size} change that, also as options of a write.
+ */
 final class ParquetRowFile implements RowFile {
-  private final TaskAttemptContext context;
-  private final Support support;
-  private final RecordWriter<Void, InternalRow> writer;
+  /** The default of parquet.block.size; Parquet's own is 128 MiB. */
+  static final long ROW_GROUP_BYTES = 32L << 20;
+
+  /** After how many rows the size of the other columns is looked at. */
+  private static final int ROWS_UNMEASURED = 64;
+
+  private static final String ENCODING = "quern.parquet.encoding";
+
+  private final MessageType type;
+  private final Map<String, String> metadata;
+  private final ParquetProperties properties;
+  private final long rowGroupBytes;
+  private final CodecFactory codecs;
+  private final CodecFactory.BytesCompressor compressor;
+  private final ParquetFileWriter file;
+
+  private final List<ParquetTokenColumn> tokens = new ArrayList<>();
+
+  /** Where the token columns stand in a row. */
+  private final List<Integer> ordinals = new ArrayList<>();
+
+  /** The columns that are not; null if there are none. */
+  private final Others others;
+
+  private ColumnChunkPageWriteStore pages;
+  private int rowGroups;
+  private long rowsInGroup;
+  private long rows;
+  private boolean failed;
   private boolean closed;
 
-  /** Spark's encoder, which also counts and signs. */
-  private static final class Support extends ParquetWriteSupport {
-    private final Map<String, String> metadata;
-    private long rows;
-
-    Support(Map<String, String> metadata) {
-      this.metadata = metadata;
+  /** How a write's files are opened. */
+  private record Files(String compression) implements Opener {
+    @Override
+    public String extension() {
+      return compression.equals("none") ? ".parquet" : "." + compression + ".parquet";
     }
 
     @Override
-    public void write(InternalRow row) {
-      super.write(row);
-      rows++;
-    }
-
-    @Override
-    public FinalizedWriteContext finalizeWrite() {
-      return new FinalizedWriteContext(metadata);
-    }
-  }
-
-  private ParquetRowFile(Path path, TaskAttemptContext context, Map<String, String> metadata)
-      throws IOException {
-    this.context = context;
-    this.support = new Support(metadata);
-    try {
-      this.writer = new ParquetOutputFormat<InternalRow>(support).getRecordWriter(context, path);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new IOException("interrupted while opening " + path, e);
+    public RowFile open(Path path, TaskAttemptContext context, Map<String, String> metadata)
+        throws IOException {
+      return new ParquetRowFile(path, context.getConfiguration(), metadata);
     }
   }
 
   /**
-   * Puts what Spark's encoder wants to know into the configuration of the write, on the driver.
+   * Puts what executors have to know into the configuration of the write, on the driver.
    *
-   * @param options those of the write: {@code compression}
+   * @param options those of the write; {@link WriteOptions} and what Spark's own format has
    */
-  static void prepare(
+  static Opener prepare(
       SparkSession session,
       Job job,
       scala.collection.immutable.Map<String, String> options,
       StructType schema) {
-    new ParquetFileFormat().prepareWrite(session, job, options, schema);
+    WriteOptions ours =
+        WriteOptions.of(TokenizeOptions.OutputFormat.PARQUET, CollectionConverters.asJava(options));
+    // Parquet's first kind of LZ4 is read by few but Hadoop; the second one is by all.
+    String codec = ours.compression().equals("lz4") ? "lz4_raw" : ours.compression();
+    new ParquetFileFormat()
+        .prepareWrite(session, job, options.updated(WriteOptions.COMPRESSION, codec), schema);
+    Configuration configuration = job.getConfiguration();
     // The commit protocol asks Hadoop for the committer; Parquet's own only adds summary files.
-    job.getConfiguration().unset(SQLConf.OUTPUT_COMMITTER_CLASS().key());
+    configuration.unset(SQLConf.OUTPUT_COMMITTER_CLASS().key());
+    configuration.set(ENCODING, ours.encoding().name());
+    if (ours.level() != null) {
+      configuration.setInt(ZstandardCodec.PARQUET_COMPRESS_ZSTD_LEVEL, ours.level());
+    }
+    return new Files(ours.compression());
   }
 
-  /** A file of tokens; the schema is the one given to {@link #prepare}. */
-  static ParquetRowFile tokens(Path path, TaskAttemptContext context, Map<String, String> metadata)
-      throws IOException {
-    return new ParquetRowFile(path, context, metadata);
-  }
-
-  /** A file of rows set aside. */
+  /** A file of rows set aside, in a write for which {@link #prepare} was called. */
   static ParquetRowFile quarantine(Path path, TaskAttemptContext context, StructType schema)
       throws IOException {
     Configuration configuration = new Configuration(context.getConfiguration());
     ParquetWriteSupport.setSchema(schema, configuration);
-    return new ParquetRowFile(
-        path, new TaskAttemptContextImpl(configuration, context.getTaskAttemptID()), Map.of());
+    return new ParquetRowFile(path, configuration, Map.of());
+  }
+
+  /** Whether a column's arrays are written in bulk. */
+  static boolean isTokens(DataType type) {
+    return type instanceof ArrayType array && array.elementType() instanceof IntegerType;
+  }
+
+  private ParquetRowFile(Path path, Configuration configuration, Map<String, String> metadata)
+      throws IOException {
+    StructType schema =
+        (StructType) DataType.fromJson(configuration.get(ParquetWriteSupport.SPARK_ROW_SCHEMA()));
+    WriteContext context = new ParquetWriteSupport().init(configuration);
+    this.type = context.getSchema();
+    this.metadata = new HashMap<>(context.getExtraMetaData());
+    this.metadata.putAll(metadata);
+    this.properties = properties(configuration);
+    this.rowGroupBytes = configuration.getLong(ParquetOutputFormat.BLOCK_SIZE, ROW_GROUP_BYTES);
+    IdEncoding encoding = IdEncoding.valueOf(configuration.get(ENCODING));
+
+    List<Object> otherOrdinals = new ArrayList<>();
+    StructType otherSchema = new StructType();
+    for (int i = 0; i < schema.size(); i++) {
+      if (isTokens(schema.apply(i).dataType())) {
+        ordinals.add(i);
+        tokens.add(
+            new ParquetTokenColumn(
+                leaf(schema.apply(i).name()),
+                encoding,
+                properties.getPageSizeThreshold(),
+                properties.getPageRowCountLimit()));
+      } else {
+        otherOrdinals.add(i);
+        otherSchema = otherSchema.add(schema.apply(i));
+      }
+    }
+    this.others =
+        otherOrdinals.isEmpty() ? null : new Others(configuration, otherSchema, otherOrdinals);
+
+    this.codecs = new CodecFactory(configuration, properties.getPageSizeThreshold());
+    this.compressor = codecs.getCompressor(ParquetOutputFormat.getCompression(configuration));
+    this.file =
+        new ParquetFileWriter(
+            HadoopOutputFile.fromPath(path, configuration),
+            type,
+            ParquetFileWriter.Mode.CREATE,
+            rowGroupBytes,
+            ParquetWriter.MAX_PADDING_SIZE_DEFAULT,
+            ParquetOutputFormat.createEncryptionProperties(configuration, path, context),
+            properties);
+    try {
+      file.start();
+      beginRowGroup();
+    } catch (IOException | RuntimeException e) {
+      failed = true;
+      try {
+        close();
+      } catch (IOException | RuntimeException second) {
+        e.addSuppressed(second);
+      }
+      throw e;
+    }
+  }
+
+  /** As ParquetOutputFormat takes them from the configuration, which has no method for it. */
+  private static ParquetProperties properties(Configuration configuration) {
+    ParquetProperties.Builder builder =
+        ParquetProperties.builder()
+            .withPageSize(ParquetOutputFormat.getPageSize(configuration))
+            .withDictionaryPageSize(ParquetOutputFormat.getDictionaryPageSize(configuration))
+            .withDictionaryEncoding(ParquetOutputFormat.getEnableDictionary(configuration))
+            .withWriterVersion(ParquetOutputFormat.getWriterVersion(configuration))
+            .withMaxBloomFilterBytes(ParquetOutputFormat.getBloomFilterMaxBytes(configuration))
+            .withBloomFilterEnabled(ParquetOutputFormat.getBloomFilterEnabled(configuration))
+            .withPageWriteChecksumEnabled(
+                ParquetOutputFormat.getPageWriteChecksumEnabled(configuration));
+    configuration
+        .getPropsWithPrefix(ParquetOutputFormat.ENABLE_DICTIONARY + "#")
+        .forEach((column, on) -> builder.withDictionaryEncoding(column, Boolean.parseBoolean(on)));
+    configuration
+        .getPropsWithPrefix(ParquetOutputFormat.BLOOM_FILTER_ENABLED + "#")
+        .forEach((column, on) -> builder.withBloomFilterEnabled(column, Boolean.parseBoolean(on)));
+    configuration
+        .getPropsWithPrefix(ParquetOutputFormat.BLOOM_FILTER_EXPECTED_NDV + "#")
+        .forEach((column, count) -> builder.withBloomFilterNDV(column, Long.parseLong(count)));
+    return builder.build();
+  }
+
+  private ColumnDescriptor leaf(String name) {
+    return type.getColumns().stream()
+        .filter(column -> column.getPath()[0].equals(name))
+        .findFirst()
+        .orElseThrow(() -> new IllegalStateException("no column " + name + " in " + type));
+  }
+
+  /** The columns that Spark's encoder writes. */
+  private final class Others implements Closeable {
+    private final ParquetWriteSupport support = new ParquetWriteSupport();
+    private final MessageType part;
+    private final ProjectingInternalRow view;
+    private ColumnWriteStore columns;
+
+    Others(Configuration configuration, StructType schema, List<Object> ordinals) {
+      Configuration own = new Configuration(configuration);
+      ParquetWriteSupport.setSchema(schema, own);
+      part = support.init(own).getSchema();
+      view =
+          ProjectingInternalRow.apply(
+              schema, CollectionConverters.asScala(ordinals).toIndexedSeq());
+    }
+
+    void begin() {
+      columns = properties.newColumnWriteStore(part, pages, pages);
+      support.prepareForWrite(
+          new ColumnIOFactory(false).getColumnIO(part).getRecordWriter(columns));
+    }
+
+    void write(InternalRow row) {
+      view.project(row);
+      support.write(view);
+    }
+
+    long bytes() {
+      return columns.getBufferedSize();
+    }
+
+    void end() {
+      columns.flush();
+      columns.close();
+      columns = null;
+    }
+
+    @Override
+    public void close() {
+      if (columns != null) {
+        columns.close();
+      }
+    }
+  }
+
+  private void beginRowGroup() {
+    pages =
+        new ColumnChunkPageWriteStore(
+            compressor,
+            type,
+            properties.getAllocator(),
+            properties.getColumnIndexTruncateLength(),
+            properties.getPageWriteChecksumEnabled(),
+            file.getEncryptor(),
+            rowGroups);
+    for (ParquetTokenColumn column : tokens) {
+      column.begin(pages.getPageWriter(column.descriptor()));
+    }
+    if (others != null) {
+      others.begin();
+    }
   }
 
   @Override
   public void write(InternalRow row) throws IOException {
     try {
-      writer.write(null, row);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new IOException("interrupted while writing", e);
+      boolean measure = ++rowsInGroup % ROWS_UNMEASURED == 0;
+      for (int i = 0; i < tokens.size(); i++) {
+        int ordinal = ordinals.get(i);
+        measure |= tokens.get(i).write(row.isNullAt(ordinal) ? null : row.getArray(ordinal));
+      }
+      if (others != null) {
+        others.write(row);
+      }
+      if (measure && bytes() >= rowGroupBytes) {
+        endRowGroup();
+        beginRowGroup();
+      }
+    } catch (IOException | RuntimeException | Error e) {
+      failed = true;
+      throw e;
     }
+  }
+
+  private long bytes() {
+    long bytes = others == null ? 0 : others.bytes();
+    for (ParquetTokenColumn column : tokens) {
+      bytes += column.bytes();
+    }
+    return bytes;
+  }
+
+  private void endRowGroup() throws IOException {
+    for (ParquetTokenColumn column : tokens) {
+      column.end();
+    }
+    if (others != null) {
+      others.end();
+    }
+    if (rowsInGroup > 0) {
+      file.startBlock(rowsInGroup);
+      pages.flushToFileWriter(file);
+      file.endBlock();
+    }
+    pages.close();
+    pages = null;
+    rowGroups++;
+    rows += rowsInGroup;
+    rowsInGroup = 0;
   }
 
   @Override
@@ -102,16 +333,25 @@ final class ParquetRowFile implements RowFile {
       return;
     }
     closed = true;
-    try {
-      writer.close(context);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new IOException("interrupted while completing a file", e);
+    try (CodecCloser freed = codecs::release;
+        ParquetFileWriter open = file;
+        ColumnChunkPageWriteStore unwritten = pages;
+        Others begun = others) {
+      // After a failure the task is aborted, which deletes the file: don't make it look complete.
+      if (!failed) {
+        endRowGroup();
+        file.end(metadata);
+      }
     }
+  }
+
+  private interface CodecCloser extends Closeable {
+    @Override
+    void close();
   }
 
   @Override
   public long rows() {
-    return support.rows;
+    return rows;
   }
 }

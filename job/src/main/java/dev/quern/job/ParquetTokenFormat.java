@@ -1,30 +1,19 @@
 package dev.quern.job;
 
-import java.io.IOException;
-import java.util.Map;
-import org.apache.hadoop.fs.Path;
-import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.hadoop.mapreduce.Job;
+import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.types.StructType;
 
 /** {@code --format parquet}. */
 public class ParquetTokenFormat extends TokenFileFormat {
   private static final long serialVersionUID = 1L;
 
   @Override
-  String extension(FileSettings settings) {
-    return settings.compression().equals("none")
-        ? ".parquet"
-        : "." + settings.compression() + ".parquet";
-  }
-
-  @Override
-  String parquetCompression(String compression) {
-    return compression;
-  }
-
-  @Override
-  RowFile open(
-      Path path, TaskAttemptContext context, FileSettings settings, Map<String, String> metadata)
-      throws IOException {
-    return ParquetRowFile.tokens(path, context, metadata);
+  RowFile.Opener prepare(
+      SparkSession session,
+      Job job,
+      scala.collection.immutable.Map<String, String> options,
+      StructType schema) {
+    return ParquetRowFile.prepare(session, job, options, schema);
   }
 }

@@ -19,31 +19,24 @@ import org.apache.spark.sql.types.StructType;
 import scala.Option;
 
 /**
- * What the output formats share: Spark's write calls it through {@code df.write().format(class)}
- * and keeps its commit protocol, retries and speculation. A format says how one token file is
- * written.
+ * What the job's output formats share: Spark's write calls it through {@code
+ * df.write().format(class)} and keeps its commit protocol, retries and speculation. A format says
+ * how one token file is written.
  */
 abstract class TokenFileFormat implements FileFormat, Serializable {
   private static final long serialVersionUID = 1L;
 
-  /** What a format needs to open a file on an executor. */
-  record FileSettings(TokenColumns columns, String compression, String timeZone)
-      implements Serializable {}
-
-  /** How the names of its files end. */
-  abstract String extension(FileSettings settings);
-
   /**
-   * Opens a token file.
+   * Puts what executors have to know into the configuration of the write, on the driver.
    *
-   * @param metadata for its footer
+   * @param options those of the write
+   * @param schema of the token files
    */
-  abstract RowFile open(
-      Path path, TaskAttemptContext context, FileSettings settings, Map<String, String> metadata)
-      throws IOException;
-
-  /** The codec of the quarantine, and of the token files if they are Parquet. */
-  abstract String parquetCompression(String compression);
+  abstract RowFile.Opener prepare(
+      SparkSession session,
+      Job job,
+      scala.collection.immutable.Map<String, String> options,
+      StructType schema);
 
   /** These formats only write; Spark reads the files with its own. */
   @Override
@@ -61,41 +54,34 @@ abstract class TokenFileFormat implements FileFormat, Serializable {
       scala.collection.immutable.Map<String, String> options,
       StructType dataSchema) {
     ActiveRun run = ActiveRun.of(job.getConfiguration().get(ActiveRun.OPTION));
-    // Every format writes Parquet: the quarantine is.
-    ParquetRowFile.prepare(
-        session,
-        job,
-        options.updated("compression", parquetCompression(run.compression())),
-        run.columns().tokens());
     return new Factory(
-        this,
-        new FileSettings(
-            run.columns(), run.compression(), session.conf().get("spark.sql.session.timeZone")),
+        prepare(session, job, options, run.columns().tokens()),
+        run.columns(),
         run.tokenizer(),
         run.metadata());
   }
 
   private static final class Factory extends OutputWriterFactory {
     private static final long serialVersionUID = 1L;
-    private final TokenFileFormat format;
-    private final FileSettings settings;
+    private final RowFile.Opener files;
+    private final TokenColumns columns;
     private final TokenizerReference tokenizer;
     private final TreeMap<String, String> metadata;
 
     Factory(
-        TokenFileFormat format,
-        FileSettings settings,
+        RowFile.Opener files,
+        TokenColumns columns,
         TokenizerReference tokenizer,
         Map<String, String> metadata) {
-      this.format = format;
-      this.settings = settings;
+      this.files = files;
+      this.columns = columns;
       this.tokenizer = tokenizer;
       this.metadata = new TreeMap<>(metadata);
     }
 
     @Override
     public String getFileExtension(TaskAttemptContext context) {
-      return format.extension(settings);
+      return files.extension();
     }
 
     @Override
@@ -106,8 +92,8 @@ abstract class TokenFileFormat implements FileFormat, Serializable {
       Map<String, String> footer = new TreeMap<>(metadata);
       footer.put("quern.allocator", QuernLibrary.allocator());
       try {
-        RowFile tokens = format.open(new Path(path), context, settings, footer);
-        return new TokenWriter(path, context, settings.columns(), tokens);
+        RowFile tokens = files.open(new Path(path), context, footer);
+        return new TokenWriter(path, context, columns, tokens);
       } catch (IOException e) {
         throw new UncheckedIOException("can't write to " + path, e);
       }

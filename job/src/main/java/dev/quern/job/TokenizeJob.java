@@ -33,17 +33,17 @@ public final class TokenizeJob {
   private static final Logger LOG = LoggerFactory.getLogger(TokenizeJob.class);
 
   /**
-   * Bytes of an output file for a byte of text, by format and codec: measured with o200k_base over
-   * English, code, Chinese, Japanese and Korean. Most text differs by up to a factor of two, text
-   * with very many ids a byte by up to three.
+   * Bytes of an output file for a byte of text, by format, codec and encoding: measured with
+   * o200k_base over English, code, Chinese, Japanese and Korean. Most text differs by up to a
+   * factor of two, text with very many ids a byte by up to three.
    */
   private static final Map<String, Double> OUTPUT_PER_TEXT =
       Map.of(
-          "parquet/zstd", 0.34,
-          "parquet/gzip", 0.34,
+          "parquet/zstd", 0.28,
+          "parquet/gzip", 0.28,
           "parquet/snappy", 0.42,
           "parquet/lz4", 0.42,
-          "parquet/none", 0.53,
+          "parquet/none", 0.95,
           "arrow/zstd", 0.33,
           "arrow/lz4", 0.45,
           "arrow/none", 1.07);
@@ -173,7 +173,7 @@ public final class TokenizeJob {
     Corpus corpus = Corpus.open(session, options);
     TokenColumns columns = new TokenColumns(corpus.kept(), corpus.kept().isEmpty());
     Map<String, String> metadata = metadata(reference, endOfText);
-    try (ActiveRun run = new ActiveRun(columns, reference, metadata, options.compression());
+    try (ActiveRun run = new ActiveRun(columns, reference, metadata);
         OutputFolder folder =
             OutputFolder.check(
                 options.output(),
@@ -226,20 +226,12 @@ public final class TokenizeJob {
   }
 
   private void checkCompression() {
-    if (options.format() == TokenizeOptions.OutputFormat.ARROW
-        && options.compression().equals("zstd")) {
-      try {
-        Class.forName("org.apache.arrow.compression.CommonsCompressionFactory");
-      } catch (ClassNotFoundException e) {
-        throw JobException.refused(
-            "--compression "
-                + options.compression()
-                + ": Spark "
-                + session.version()
-                + " comes without arrow-compression; use --compression lz4 or none, or add the jar"
-                + " org.apache.arrow:arrow-compression to the job (--packages)",
-            e);
+    try {
+      if (options.format() == TokenizeOptions.OutputFormat.ARROW) {
+        ArrowRowFile.checkCompression(options.compression());
       }
+    } catch (IllegalArgumentException e) {
+      throw JobException.refused(e.getMessage(), e);
     }
   }
 
@@ -416,6 +408,7 @@ public final class TokenizeJob {
           .format(writer.getName())
           .mode(SaveMode.ErrorIfExists)
           .option(ActiveRun.OPTION, run.id())
+          .options(options.writeOptions())
           // Version 2 moves files when a task commits: one that dies in it leaves half of them, and
           // its successor writes the rest twice.
           .option("mapreduce.fileoutputcommitter.algorithm.version", "1")

@@ -91,7 +91,15 @@ public final class TokenizeOptions {
     SECTIONS.put(
         "Documents set aside (the quarantine)", List.of("--invalid-utf8", "--max-document-bytes"));
     SECTIONS.put(
-        "Output", List.of("--output", "--format", "--compression", "--file-bytes", "--mode"));
+        "Output",
+        List.of(
+            "--output",
+            "--format",
+            "--compression",
+            "--compression-level",
+            "--encoding",
+            "--file-bytes",
+            "--mode"));
     SECTIONS.put("The run", List.of("--dry-run", "--help", "--version"));
   }
 
@@ -355,6 +363,22 @@ public final class TokenizeOptions {
   private String compression;
 
   @Option(
+      names = "--compression-level",
+      paramLabel = "N",
+      description =
+          "Of zstd: 1 (fastest) to 22 (smallest files). Default: that of the format's library.")
+  private Integer compressionLevel;
+
+  @Option(
+      names = "--encoding",
+      paramLabel = "E",
+      description =
+          "How ids stand in Parquet files, before compression: plain (default), dictionary,"
+              + " delta_binary_packed, or byte_stream_split (which Spark reads only with"
+              + " spark.sql.parquet.enableVectorizedReader=false).")
+  private IdEncoding encoding;
+
+  @Option(
       names = "--file-bytes",
       paramLabel = "SIZE",
       defaultValue = "256MiB",
@@ -531,6 +555,18 @@ public final class TokenizeOptions {
               + format
               + " files have one of "
               + String.join(", ", format.compressions()));
+    }
+    if (encoding != null && format != OutputFormat.PARQUET) {
+      throw JobException.usage("--encoding is for --format parquet, not for " + format);
+    }
+    if (compressionLevel != null && !compression().equals("zstd")) {
+      throw JobException.usage(
+          "--compression-level is for --compression zstd, not for " + compression());
+    }
+    if (compressionLevel != null
+        && (compressionLevel < 1 || compressionLevel > WriteOptions.HIGHEST_LEVEL)) {
+      throw JobException.usage(
+          "--compression-level " + compressionLevel + ": give 1 to " + WriteOptions.HIGHEST_LEVEL);
     }
     if (wholeFile && inputFormat != null && inputFormat != InputFormat.TEXT) {
       throw JobException.usage("--whole-file is for text files, not for " + inputFormat);
@@ -828,6 +864,19 @@ public final class TokenizeOptions {
     return compression == null
         ? format.compressions().get(0)
         : compression.toLowerCase(Locale.ROOT);
+  }
+
+  /** What the format's writer takes: {@link WriteOptions}. */
+  Map<String, String> writeOptions() {
+    Map<String, String> options = new TreeMap<>();
+    options.put(WriteOptions.COMPRESSION, compression());
+    if (encoding != null) {
+      options.put(WriteOptions.ENCODING, encoding.toString());
+    }
+    if (compressionLevel != null) {
+      options.put(WriteOptions.LEVEL, compressionLevel.toString());
+    }
+    return options;
   }
 
   public long fileBytes() {

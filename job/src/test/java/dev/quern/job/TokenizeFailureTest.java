@@ -19,13 +19,16 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.hadoop.fs.RawLocalFileSystem;
+import org.apache.hadoop.mapreduce.Job;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.function.ForeachPartitionFunction;
 import org.apache.spark.serializer.KryoSerializer;
+import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.api.java.UDF2;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.StructType;
 import org.apache.spark.sql.util.ArrowUtils;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -158,20 +161,20 @@ class TokenizeFailureTest {
     assertThat(JobSession.list(folder)).containsExactly("out");
   }
 
-  /** Loses one row of each file, as a defective encoder or file system might. */
-  public static final class LosingFormat extends ParquetTokenFormat {
-    private static final long serialVersionUID = 1L;
+  /** Files with a defect. */
+  private record Defective(RowFile.Opener files, Defect defect) implements RowFile.Opener {
+    @Override
+    public String extension() {
+      return files.extension();
+    }
 
     @Override
-    RowFile open(
-        org.apache.hadoop.fs.Path path,
-        TaskAttemptContext context,
-        FileSettings settings,
-        Map<String, String> metadata)
+    public RowFile open(
+        org.apache.hadoop.fs.Path path, TaskAttemptContext context, Map<String, String> metadata)
         throws IOException {
-      RowFile whole = super.open(path, context, settings, metadata);
+      RowFile whole = files.open(path, context, metadata);
       return new RowFile() {
-        private boolean lost;
+        private boolean lost = defect != Defect.LOSES_A_ROW;
 
         @Override
         public void write(InternalRow row) throws IOException {
@@ -184,6 +187,9 @@ class TokenizeFailureTest {
         @Override
         public void close() throws IOException {
           whole.close();
+          if (defect == Defect.CANNOT_BE_COMPLETED) {
+            throw new IOException("the disk is full");
+          }
         }
 
         @Override
@@ -191,6 +197,25 @@ class TokenizeFailureTest {
           return whole.rows();
         }
       };
+    }
+  }
+
+  private enum Defect {
+    LOSES_A_ROW,
+    CANNOT_BE_COMPLETED
+  }
+
+  /** Loses one row of each file, as a defective encoder or file system might. */
+  public static final class LosingFormat extends ParquetTokenFormat {
+    private static final long serialVersionUID = 1L;
+
+    @Override
+    RowFile.Opener prepare(
+        SparkSession session,
+        Job job,
+        scala.collection.immutable.Map<String, String> options,
+        StructType schema) {
+      return new Defective(super.prepare(session, job, options, schema), Defect.LOSES_A_ROW);
     }
   }
 
@@ -215,30 +240,13 @@ class TokenizeFailureTest {
     private static final long serialVersionUID = 1L;
 
     @Override
-    RowFile open(
-        org.apache.hadoop.fs.Path path,
-        TaskAttemptContext context,
-        FileSettings settings,
-        Map<String, String> metadata)
-        throws IOException {
-      RowFile whole = super.open(path, context, settings, metadata);
-      return new RowFile() {
-        @Override
-        public void write(InternalRow row) throws IOException {
-          whole.write(row);
-        }
-
-        @Override
-        public void close() throws IOException {
-          whole.close();
-          throw new IOException("the disk is full");
-        }
-
-        @Override
-        public long rows() {
-          return whole.rows();
-        }
-      };
+    RowFile.Opener prepare(
+        SparkSession session,
+        Job job,
+        scala.collection.immutable.Map<String, String> options,
+        StructType schema) {
+      return new Defective(
+          super.prepare(session, job, options, schema), Defect.CANNOT_BE_COMPLETED);
     }
   }
 

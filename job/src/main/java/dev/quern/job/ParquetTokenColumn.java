@@ -1,0 +1,193 @@
+package dev.quern.job;
+
+import java.io.IOException;
+import org.apache.parquet.bytes.BytesInput;
+import org.apache.parquet.column.ColumnDescriptor;
+import org.apache.parquet.column.Encoding;
+import org.apache.parquet.column.page.DictionaryPage;
+import org.apache.parquet.column.page.PageWriter;
+import org.apache.parquet.column.statistics.IntStatistics;
+import org.apache.parquet.column.statistics.Statistics;
+import org.apache.parquet.schema.PrimitiveType;
+import org.apache.parquet.schema.Type.Repetition;
+import org.apache.spark.sql.catalyst.expressions.UnsafeArrayData;
+import org.apache.spark.sql.catalyst.util.ArrayData;
+import org.apache.spark.unsafe.Platform;
+
+/**
+ * A column of token ids ({@code array<int>}) of a Parquet file. Arrays are taken whole: their ids
+ * by one copy, their levels as runs. What Parquet's own column writer does for each value costs
+ * several times what the tokenizer does for it.
+ *
+ * <p>A row never spans two pages, as the offset index wants it: an array that is larger than a page
+ * has one of its own.
+ */
+final class ParquetTokenColumn {
+  /** Buffers that a huge array has made larger than this are given up again. */
+  static final int KEPT_BYTES = 4 << 20;
+
+  /** The level of an array that is NULL. Those of elements depend on what may be NULL. */
+  private static final int NULL_ARRAY = 0;
+
+  private final ColumnDescriptor descriptor;
+  private final int mostIds;
+  private final int mostRows;
+  private final IdEncoding.Encoder encoder;
+
+  private final int emptyArray;
+  private final int nullElement;
+  private final int element;
+
+  private final RunLengths repetitions = new RunLengths();
+  private final RunLengths definitions = new RunLengths();
+
+  private int[] ids;
+  private int count;
+  private int levels;
+  private int rows;
+  private PageWriter pages;
+
+  /**
+   * @param descriptor of the list's elements
+   * @param pageBytes what a page's ids take at most before they are encoded, but for a larger array
+   * @param pageRows how many rows a page has at most
+   */
+  ParquetTokenColumn(
+      ColumnDescriptor descriptor, IdEncoding encoding, int pageBytes, int pageRows) {
+    this.descriptor = descriptor;
+    this.encoder = encoding.encoder();
+    this.mostIds = Math.max(1, pageBytes / Integer.BYTES);
+    this.mostRows = pageRows;
+    this.ids = new int[mostIds];
+    this.element = descriptor.getMaxDefinitionLevel();
+    this.nullElement = element - 1;
+    this.emptyArray =
+        descriptor.getPrimitiveType().isRepetition(Repetition.OPTIONAL) ? element - 2 : element - 1;
+  }
+
+  ColumnDescriptor descriptor() {
+    return descriptor;
+  }
+
+  /** Begins a row group. */
+  void begin(PageWriter writer) {
+    pages = writer;
+  }
+
+  /**
+   * Adds a row.
+   *
+   * @param array null for NULL
+   * @return whether a page was written
+   */
+  boolean write(ArrayData array) throws IOException {
+    int length = array == null ? 0 : array.numElements();
+    boolean full = rows > 0 && ((long) count + length > mostIds || rows == mostRows);
+    if (full) {
+      writePage();
+    }
+    repetitions.add(0, 1);
+    rows++;
+    if (length == 0) {
+      define(array == null ? NULL_ARRAY : emptyArray, 1);
+      return full;
+    }
+    if (length > 1) {
+      repetitions.add(1, length - 1);
+    }
+    if (count + length > ids.length) {
+      ids = new int[length];
+    }
+    if (array instanceof UnsafeArrayData unsafe && !hasNulls(unsafe)) {
+      Platform.copyMemory(
+          unsafe.getBaseObject(),
+          unsafe.getBaseOffset() + UnsafeArrayData.calculateHeaderPortionInBytes(length),
+          ids,
+          Platform.INT_ARRAY_OFFSET + (long) count * Integer.BYTES,
+          (long) length * Integer.BYTES);
+      count += length;
+      define(element, length);
+    } else {
+      for (int i = 0; i < length; i++) {
+        if (array.isNullAt(i)) {
+          define(nullElement, 1);
+        } else {
+          ids[count++] = array.getInt(i);
+          define(element, 1);
+        }
+      }
+    }
+    return full;
+  }
+
+  private void define(int level, int times) {
+    definitions.add(level, times);
+    levels += times;
+  }
+
+  /** Whether an element is NULL, by the bits that stand before the elements. */
+  static boolean hasNulls(UnsafeArrayData array) {
+    int length = array.numElements();
+    long at = array.getBaseOffset() + Long.BYTES;
+    for (int bit = 0; bit < length; bit += Long.SIZE, at += Long.BYTES) {
+      if (Platform.getLong(array.getBaseObject(), at) != 0) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Bytes in memory for the row group so far. */
+  long bytes() {
+    return pages.getMemSize() + (long) count * Integer.BYTES;
+  }
+
+  /** Ends a row group; its pages are then all with the page writer. */
+  void end() throws IOException {
+    if (rows > 0) {
+      writePage();
+    }
+    DictionaryPage dictionary = encoder.dictionary();
+    if (dictionary != null) {
+      pages.writeDictionaryPage(dictionary);
+    }
+    pages = null;
+  }
+
+  private void writePage() throws IOException {
+    BytesInput values = encoder.encode(ids, count);
+    PrimitiveType type = descriptor.getPrimitiveType();
+    pages.writePage(
+        BytesInput.concat(repetitions.bytes(), definitions.bytes(), values),
+        levels,
+        rows,
+        statistics(type),
+        Encoding.RLE,
+        Encoding.RLE,
+        encoder.encoding());
+    repetitions.reset();
+    definitions.reset();
+    count = 0;
+    levels = 0;
+    rows = 0;
+    if (ids.length > mostIds && (long) ids.length * Integer.BYTES > KEPT_BYTES) {
+      ids = new int[mostIds];
+    }
+  }
+
+  private Statistics<?> statistics(PrimitiveType type) {
+    IntStatistics statistics = (IntStatistics) Statistics.createStats(type);
+    // As Parquet's own writer counts: an array that is NULL or empty is a null among the elements.
+    statistics.setNumNulls((long) levels - count);
+    if (count > 0) {
+      int min = Integer.MAX_VALUE;
+      int max = Integer.MIN_VALUE;
+      for (int i = 0; i < count; i++) {
+        min = Math.min(min, ids[i]);
+        max = Math.max(max, ids[i]);
+      }
+      statistics.setMinMax(min, max);
+    }
+    return statistics;
+  }
+}
