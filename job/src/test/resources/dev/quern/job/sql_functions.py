@@ -50,18 +50,27 @@ assert one("SELECT tokenize(NULL)") is None
 assert one("SELECT try_tokenize(X'FF')") is None
 assert len(one("SELECT tokenizer_id('cl100k_base')")) == 64
 
+assert one("SELECT truncate_tokens('Hello, world!', 2)") == "Hello,"
+assert [tuple(token) for token in one("SELECT tokenize_with_offsets('naïve')")] == [(1503, 0, 2), (9954, 2, 3), (737, 3, 5)]
+rows = spark.sql("SELECT inline(chunk_tokens('one two three', max_tokens => 2, overlap => 1))").collect()
+assert [tuple(row) for row in rows] == [("one two", 0, 7, 2), (" two three", 3, 13, 2)], rows
+
 frame = spark.createDataFrame([(1, "Hello, world!"), (2, None), (3, "")], "id int, text string")
 rows = frame.select("id", F.call_function("tokenize", F.col("text")).alias("ids")).orderBy("id").collect()
 assert [row.ids for row in rows] == [[13225, 11, 2375, 0], None, []], rows
 rows = frame.select(F.expr("token_count(text, 'gpt2')").alias("n")).where("n IS NOT NULL").collect()
 assert sorted(row.n for row in rows) == [0, 4], rows
 frame.createOrReplaceTempView("documents")
+names = spark.createDataFrame([("gpt2",), ("cl100k_base",), (None,)], "name string")
+rows = names.select(F.call_function("tokenize", F.lit("Hello, world!"), F.col("name")).alias("ids")).collect()
+assert [row.ids for row in rows] == [[15496, 11, 995, 0], [9906, 11, 1917, 0], None], rows
 assert one("SELECT sum(token_count(text)) FROM documents") == 4
 
 refused("SELECT tokenize('a', 'o300k_base')", "o300k_base", "o200k_base")
 refused("SELECT tokenize(1.5)", "text")
 refused("SELECT tokenize('a', '/etc/passwd')", "spark.quern.allowedTokenizerPaths")
 refused("SELECT tokenize(X'FF')", "UTF-8")
+refused("SELECT tokenize('a', name) FROM VALUES ('/etc/passwd') AS t(name)", "never a path", "cl100k_base")
 refused("SET spark.quern.allocator=system", "spark.quern.allocator")
 refused("SET spark.quern.allowedTokenizerPaths=/", "spark.quern.allowedTokenizerPaths")
 
