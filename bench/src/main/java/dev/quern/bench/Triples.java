@@ -19,13 +19,14 @@ import java.util.stream.Collectors;
 
 /**
  * Checks, builds, tests and runs the Rust side for target triples. What happened to a step is
- * {@link #YES}, {@link #NO} and why, or {@link #NOT_HERE} and what is missing.
+ * {@link #YES}, {@link #NO} and why, {@link #NOT_HERE} and what is missing, or {@link #NOT_ASKED}.
  */
 final class Triples {
   static final String TOKENIZER = "gpt2";
   static final String YES = "yes";
   static final String NO = "no: ";
   static final String NOT_HERE = "not here: ";
+  static final String NOT_ASKED = "not asked for";
 
   /** The steps, by their names in the record. */
   static final List<String> STEPS = List.of("graph", "built", "tests", "benchmark");
@@ -98,9 +99,18 @@ final class Triples {
     return STEPS.stream().anyMatch(step -> line.get(step).toString().startsWith(NO));
   }
 
+  /** How many steps a line has an outcome of. */
+  static long done(Map<String, Object> line) {
+    return STEPS.stream()
+        .map(step -> line.get(step).toString())
+        .filter(outcome -> outcome.equals(YES) || outcome.startsWith(NO))
+        .count();
+  }
+
   /** One line of the record for each of the targets. */
-  List<Map<String, Object>> check(List<String> targets) throws IOException, InterruptedException {
-    Map<String, Object> graph = graph();
+  List<Map<String, Object>> check(List<String> targets, List<String> steps)
+      throws IOException, InterruptedException {
+    Map<String, Object> graph = steps.contains("graph") ? graph() : Map.of("graph", NOT_ASKED);
     Map<String, Object> expected = null;
     List<Map<String, Object>> lines = new ArrayList<>();
     for (String target : targets) {
@@ -117,15 +127,25 @@ final class Triples {
         line.put("runner", version(runner.get(0), logs.resolve("runner.log")));
       }
       String built = toolchain.get("no-toolchain");
-      built = built == null ? build(target, toolchain, logs) : NOT_HERE + built;
+      if (built != null) {
+        built = NOT_HERE + built;
+      } else {
+        boolean needed = steps.stream().anyMatch(step -> !step.equals("graph"));
+        built = needed ? build(target, toolchain, logs) : NOT_ASKED;
+      }
       line.put("built", built);
       String missing = toolchain.get("no-runner");
-      if (!built.equals(YES) || missing != null) {
-        String why = NOT_HERE + (missing == null ? "not built" : missing);
-        line.put("tests", why);
-        line.put("benchmark", why);
-      } else {
+      boolean runs = built.equals(YES) && missing == null;
+      String why =
+          built.equals(NOT_ASKED)
+              ? NOT_ASKED
+              : NOT_HERE + (missing == null ? "not built" : missing);
+      line.put("tests", runs ? NOT_ASKED : why);
+      line.put("benchmark", runs ? NOT_ASKED : why);
+      if (runs && steps.contains("tests")) {
         line.putAll(test(target, toolchain, !runner.isEmpty(), logs));
+      }
+      if (runs && steps.contains("benchmark")) {
         if (expected == null) {
           expected = expected(target, logs);
         }

@@ -37,6 +37,7 @@ import picocli.CommandLine.Option;
     footer = {
       "  quern-bench triples",
       "  quern-bench triples --target s390x-unknown-linux-gnu",
+      "  quern-bench triples --steps graph",
       "  quern-bench triples --record",
     })
 final class TriplesCommand implements Callable<Integer> {
@@ -48,6 +49,14 @@ final class TriplesCommand implements Callable<Integer> {
       paramLabel = "T",
       description = "Only these of the table; several with commas. Default: all.")
   List<String> targets = new ArrayList<>();
+
+  @Option(
+      names = "--steps",
+      split = ",",
+      paramLabel = "S",
+      defaultValue = "graph,built,tests,benchmark",
+      description = "What to do; tests and benchmark build as well. Default: ${DEFAULT-VALUE}.")
+  List<String> steps;
 
   @Mixin RecordOptions recordOptions;
 
@@ -66,6 +75,14 @@ final class TriplesCommand implements Callable<Integer> {
                 + String.join(", ", known));
       }
     }
+    if (!Triples.STEPS.containsAll(steps)) {
+      throw new BenchException(
+          BenchException.USAGE,
+          "--steps "
+              + String.join(",", steps)
+              + ": name some of "
+              + String.join(",", Triples.STEPS));
+    }
     recordOptions.check();
     PrintWriter progress = spec.commandLine().getErr();
     Map<String, Object> environment = Record.environment(root, recordOptions.note);
@@ -79,7 +96,7 @@ final class TriplesCommand implements Callable<Integer> {
       lines =
           RecordOptions.withEnvironment(
               new Triples(root, folder, corpus, json, progress)
-                  .check(targets.isEmpty() ? known : targets),
+                  .check(targets.isEmpty() ? known : targets, steps),
               environment);
     } finally {
       KernelCommand.delete(folder);

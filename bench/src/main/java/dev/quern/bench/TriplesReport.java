@@ -4,52 +4,50 @@ import static dev.quern.bench.RecordLine.format;
 
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.stream.Stream;
+import java.util.Map;
+import java.util.Optional;
 
 /**
- * What the record knows of target triples, from whatever machine: of each the newest line in which
- * its tests ran, else the newest. So a machine that can't run a target takes nothing back.
+ * What the record knows of target triples, from whatever machine: of each the newest of those lines
+ * that have outcomes of the most steps. So a machine that can't run a target takes nothing back.
  */
 final class TriplesReport {
   private static final List<String> HEAD =
       List.of("Target", "Dependency graph", "Built", "Unit tests", "Benchmark", "Evidence");
 
-  /** Those with mimalloc first, then those without; within these the tested ones first. */
+  /** Those with mimalloc first, then those without; within these by how much is known. */
   private static final Comparator<RecordLine> ORDER =
       Comparator.comparing((RecordLine line) -> !usesMimalloc(line))
-          .thenComparing(line -> !isTested(line))
+          .thenComparing(line -> -Triples.done(line.fields()))
           .thenComparing(line -> line.text("target"), Comparator.reverseOrder());
 
   private final List<RecordLine> lines;
+  private final Optional<RecordLine> newestGraph;
 
   /** Of these lines of the record those about triples, in the order in which they were appended. */
   TriplesReport(List<RecordLine> all) {
-    List<RecordLine> triples = all.stream().filter(TriplesReport::isOne).toList();
-    List<RecordLine> tested = newest(triples.stream().filter(TriplesReport::isTested).toList());
-    lines =
-        Stream.concat(
-                tested.stream(),
-                newest(triples).stream()
-                    .filter(line -> tested.stream().noneMatch(other -> sameTarget(line, other))))
-            .sorted(ORDER)
-            .toList();
-  }
-
-  private static List<RecordLine> newest(List<RecordLine> lines) {
-    return Report.newest(lines, line -> line.key("target"));
-  }
-
-  private static boolean sameTarget(RecordLine one, RecordLine other) {
-    return one.text("target").equals(other.text("target"));
+    Map<String, RecordLine> best = new LinkedHashMap<>();
+    all.stream()
+        .filter(TriplesReport::isOne)
+        .sorted(Comparator.comparing(RecordLine::date))
+        .forEach(
+            line ->
+                best.merge(
+                    line.text("target"),
+                    line,
+                    (old, next) ->
+                        Triples.done(next.fields()) < Triples.done(old.fields()) ? old : next));
+    lines = best.values().stream().sorted(ORDER).toList();
+    newestGraph =
+        all.stream()
+            .filter(line -> isOne(line) && line.has("graph_others"))
+            .max(Comparator.comparing(RecordLine::date));
   }
 
   static boolean isOne(RecordLine line) {
     return line.text("kind").equals("triples");
-  }
-
-  private static boolean isTested(RecordLine line) {
-    return line.has("tests_passed");
   }
 
   private static boolean usesMimalloc(RecordLine line) {
@@ -75,17 +73,16 @@ final class TriplesReport {
                   "ids right, " + (usesMimalloc(line) ? "mimalloc" : "system's allocator")),
               evidence(line) + under(line)));
     }
-    RecordLine newest = lines.stream().max(Comparator.comparing(RecordLine::date)).orElseThrow();
-    if (newest.has("graph_others")) {
-      rows.add(
-          List.of(
-              format("the other %s of rustc", newest.text("graph_others")),
-              "no mimalloc",
-              "not tried",
-              "not tried",
-              "not tried",
-              evidence(newest)));
-    }
+    newestGraph.ifPresent(
+        line ->
+            rows.add(
+                List.of(
+                    format("the other %s of rustc", line.text("graph_others")),
+                    "no mimalloc",
+                    "not tried",
+                    "not tried",
+                    "not tried",
+                    evidence(line))));
     return Markdown.table(HEAD, rows);
   }
 
@@ -94,7 +91,7 @@ final class TriplesReport {
   }
 
   private static String tests(RecordLine line) {
-    if (!isTested(line)) {
+    if (!line.has("tests_passed")) {
       return line.text("tests");
     }
     String passed = format("%s passed", line.text("tests_passed"));
