@@ -5,14 +5,11 @@ import dev.quern.tokenizer.NativeTokenizer;
 import dev.quern.tokenizer.RawCalls;
 import dev.quern.tokenizer.TokenizerSpec;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
-import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.catalyst.InternalRow;
@@ -54,15 +51,15 @@ import org.openjdk.jmh.annotations.Warmup;
  *   <li>nativeCall: one native call a document, over text that is off the heap: JNA and the ffi
  *       crate, without Java's part.
  *   <li>encode, tokenCount: NativeTokenizer over a byte[], with the copy of the text, checks and
- *       statistics.
+ *       statistics; the ids stay off the heap.
+ *   <li>utf8String: from Spark's UTF8String to an int[] of the ids, by NativeTokenizer.
  *   <li>tokenizeRow, tokenCountRow: a projection that Spark compiles of the SQL function, from a
  *       row with a UTF8String to an UnsafeRow, one document a row.
  * </ul>
  *
- * <p>The tokenizer is a toy whose vocabulary has each document as one token (WordLevel without a
- * pre-tokenizer): about the least that the reference engine can do with a text, so that the
- * difference is not one of two large numbers. TokenizerStatistics can't tell the seam from the
- * kernel: its clock runs from the entry of encode on, crossing included.
+ * <p>All documents are the same, the beginning of the sample corpus, so that the engine has merged
+ * its words before and the difference is not one of two large numbers. TokenizerStatistics can't
+ * tell the seam from the kernel: its clock runs from the entry of encode on, crossing included.
  */
 @State(Scope.Thread)
 @BenchmarkMode(Mode.AverageTime)
@@ -77,17 +74,18 @@ public class SeamBenchmark {
    */
   private static final int TURN_BYTES = 1 << 16;
 
-  /** The tokenizer that knows whole documents only. */
-  static final String TOY = "toy";
+  /** What Quern takes if nobody names another. */
+  static final String TOKENIZER = "o200k_base";
 
-  @Param({"0", "16", "2048"})
+  @Param({"0", "16", "256", "2048", "32768", "1048576"})
   public int documentBytes;
 
-  /** "toy", a built-in name, or a tokenizer.json. */
-  @Param(TOY)
+  /** A built-in name, or a tokenizer.json. */
+  @Param(TOKENIZER)
   public String tokenizer;
 
   private List<byte[]> documents;
+  private UTF8String[] strings;
   private InternalRow[] rows;
   private RawCalls raw;
   private NativeTokenizer tokenizerInUse;
@@ -96,6 +94,18 @@ public class SeamBenchmark {
   private UnsafeProjection tokenCount;
   private Path folder;
 
+  /** The paths, in the order of a turn. */
+  private enum Way {
+    KERNEL,
+    VERSION,
+    NATIVE_CALL,
+    ENCODE,
+    TOKEN_COUNT,
+    UTF8_STRING,
+    TOKENIZE_ROW,
+    TOKEN_COUNT_ROW
+  }
+
   /** Nanoseconds a document in this iteration: for each path the median over all turns. */
   @State(Scope.Thread)
   @AuxCounters(AuxCounters.Type.EVENTS)
@@ -103,7 +113,7 @@ public class SeamBenchmark {
     /** More turns than an iteration of some seconds has; older ones would be overwritten. */
     private static final int KEPT = 1 << 15;
 
-    private final double[][] turns = new double[7][KEPT];
+    private final double[][] turns = new double[Way.values().length][KEPT];
     private int count;
 
     @Setup(Level.Iteration)
@@ -111,64 +121,79 @@ public class SeamBenchmark {
       count = 0;
     }
 
-    void add(int documents, long... nanoseconds) {
-      for (int path = 0; path < nanoseconds.length; path++) {
-        turns[path][count % KEPT] = (double) nanoseconds[path] / documents;
+    /**
+     * @param clock before the first way, and after each, in their order
+     */
+    void add(int documents, long... clock) {
+      for (int way = 0; way < turns.length; way++) {
+        turns[way][count % KEPT] = (double) (clock[way + 1] - clock[way]) / documents;
       }
       count++;
     }
 
-    private double median(int path) {
-      return Spread.percentile(Arrays.copyOf(turns[path], Math.min(count, KEPT)), 0.5);
+    private double[] turns(Way way) {
+      return Arrays.copyOf(turns[way.ordinal()], Math.min(count, KEPT));
+    }
+
+    private double median(Way way) {
+      return Spread.percentile(turns(way), 0.5);
     }
 
     /** Of the difference in each turn, not the difference of two medians. */
-    private double medianOverKernel(int path) {
-      double[] differences = Arrays.copyOf(turns[path], Math.min(count, KEPT));
+    private double medianOverKernel(Way way) {
+      double[] differences = turns(way);
       for (int turn = 0; turn < differences.length; turn++) {
-        differences[turn] -= turns[0][turn];
+        differences[turn] -= turns[Way.KERNEL.ordinal()][turn];
       }
       return Spread.percentile(differences, 0.5);
     }
 
     public double kernel() {
-      return median(0);
+      return median(Way.KERNEL);
     }
 
     public double version() {
-      return median(1);
+      return median(Way.VERSION);
     }
 
     public double nativeCall() {
-      return median(2);
+      return median(Way.NATIVE_CALL);
     }
 
     public double encode() {
-      return median(3);
+      return median(Way.ENCODE);
     }
 
     public double tokenCount() {
-      return median(4);
+      return median(Way.TOKEN_COUNT);
+    }
+
+    public double utf8String() {
+      return median(Way.UTF8_STRING);
     }
 
     public double tokenizeRow() {
-      return median(5);
+      return median(Way.TOKENIZE_ROW);
     }
 
     public double tokenCountRow() {
-      return median(6);
+      return median(Way.TOKEN_COUNT_ROW);
     }
 
     public double nativeCallOverKernel() {
-      return medianOverKernel(2);
+      return medianOverKernel(Way.NATIVE_CALL);
     }
 
     public double callOverKernel() {
-      return medianOverKernel(3);
+      return medianOverKernel(Way.ENCODE);
+    }
+
+    public double utf8StringOverKernel() {
+      return medianOverKernel(Way.UTF8_STRING);
     }
 
     public double rowOverKernel() {
-      return medianOverKernel(5);
+      return medianOverKernel(Way.TOKENIZE_ROW);
     }
   }
 
@@ -176,20 +201,18 @@ public class SeamBenchmark {
   @Setup(Level.Trial)
   public void setUp() throws IOException {
     folder = Files.createTempDirectory("quern-bench");
-    byte[] text = text(documentBytes);
+    byte[] text = text(documentBytes, folder);
     documents = new ArrayList<>();
     rows = new InternalRow[TURN_BYTES / Math.min(TURN_BYTES, Math.max(256, documentBytes))];
+    strings = new UTF8String[rows.length];
     for (int i = 0; i < rows.length; i++) {
       documents.add(text.clone());
-      rows[i] = new GenericInternalRow(new Object[] {UTF8String.fromBytes(text.clone())});
+      strings[i] = UTF8String.fromBytes(text.clone());
+      rows[i] = new GenericInternalRow(new Object[] {strings[i]});
     }
     TokenizerSpec spec;
     String name;
-    if (tokenizer.equals(TOY)) {
-      Path file = Files.write(folder.resolve("tokenizer.json"), toy(text));
-      spec = TokenizerSpec.huggingFace(Files.readAllBytes(file));
-      name = file.toUri().toString();
-    } else if (TokenizerSpec.builtInNames().contains(tokenizer)) {
+    if (TokenizerSpec.builtInNames().contains(tokenizer)) {
       spec = TokenizerSpec.builtIn(tokenizer);
       name = tokenizer;
     } else {
@@ -236,15 +259,12 @@ public class SeamBenchmark {
       equal("nativeCall", expected, raw.ids(raw.encode(i)));
       equal("encode", expected, tokenizerInUse.encode(document).toArray());
       equal("tokenCount", new int[] {expected.length}, new int[] {(int) count(document)});
+      equal("utf8String", expected, ids(strings[i]));
       equal("tokenizeRow", expected, tokenize.apply(rows[i]).getArray(0).toIntArray());
       equal(
           "tokenCountRow",
           new int[] {expected.length},
           new int[] {tokenCount.apply(rows[i]).getInt(0)});
-    }
-    if (tokenizer.equals(TOY) && documentBytes > 0 && !Arrays.equals(expected, new int[] {1})) {
-      throw new BenchException(
-          BenchException.WRONG_RESULT, "the toy tokenizer did not take the document as one token");
     }
   }
 
@@ -259,6 +279,12 @@ public class SeamBenchmark {
   private long count(byte[] document) {
     return tokenizerInUse.tokenCount(
         document, Platform.BYTE_ARRAY_OFFSET, document.length, EncodeOptions.DEFAULT);
+  }
+
+  private int[] ids(UTF8String text) {
+    return tokenizerInUse
+        .encode(text.getBaseObject(), text.getBaseOffset(), text.numBytes(), EncodeOptions.DEFAULT)
+        .toArray();
   }
 
   /** One turn; the sum of all results is returned so that nothing is optimised away. */
@@ -286,6 +312,10 @@ public class SeamBenchmark {
     }
     long tokenCount = System.nanoTime();
     for (int i = 0; i < count; i++) {
+      sum += ids(strings[i]).length;
+    }
+    long utf8String = System.nanoTime();
+    for (int i = 0; i < count; i++) {
       sum += tokenize.apply(rows[i]).getSizeInBytes();
     }
     long tokenizeRow = System.nanoTime();
@@ -295,13 +325,15 @@ public class SeamBenchmark {
     long tokenCountRow = System.nanoTime();
     nanoseconds.add(
         count,
-        kernel - begin,
-        version - kernel,
-        nativeCall - version,
-        encode - nativeCall,
-        tokenCount - encode,
-        tokenizeRow - tokenCount,
-        tokenCountRow - tokenizeRow);
+        begin,
+        kernel,
+        version,
+        nativeCall,
+        encode,
+        tokenCount,
+        utf8String,
+        tokenizeRow,
+        tokenCountRow);
     return sum;
   }
 
@@ -310,29 +342,36 @@ public class SeamBenchmark {
     session.stop();
     raw.close();
     tokenizerInUse.close();
-    Files.deleteIfExists(folder.resolve("tokenizer.json"));
     Files.delete(folder);
   }
 
-  /** Words of 1 to 9 letters, always the same ones. */
-  private static byte[] text(int bytes) {
-    Random random = new Random(7);
-    StringBuilder text = new StringBuilder();
-    while (text.length() < bytes) {
-      for (int letters = 1 + random.nextInt(9); letters > 0; letters--) {
-        text.append((char) ('a' + random.nextInt(26)));
+  /** The beginning of the sample corpus, over and over if that is too short. */
+  private static byte[] text(int bytes, Path folder) throws IOException {
+    Path file = folder.resolve("corpus");
+    Corpus.read(List.of(), new Corpus.Options("text", false, 0, 0), file);
+    byte[] text = new byte[bytes];
+    int at = 0;
+    while (at < bytes) {
+      try (Documents.Reader reader = new Documents.Reader(file)) {
+        for (byte[] next = reader.text(); next != null && at < bytes; next = reader.text()) {
+          int length = Math.min(next.length, bytes - at);
+          System.arraycopy(next, 0, text, at, length);
+          at += length;
+        }
       }
-      text.append(' ');
     }
-    text.setLength(bytes);
-    return text.toString().getBytes(StandardCharsets.US_ASCII);
-  }
-
-  private static byte[] toy(byte[] text) throws IOException {
-    String document = text.length == 0 ? "nothing" : new String(text, StandardCharsets.US_ASCII);
-    Map<String, Object> model =
-        Map.of("type", "WordLevel", "unk_token", "[UNK]", "vocab", Map.of("[UNK]", 0, document, 1));
-    return KernelTask.JSON.writeValueAsBytes(
-        Map.of("version", "1.0", "added_tokens", List.of(), "model", model));
+    Files.delete(file);
+    // Not a part of a character at the end.
+    int lead = bytes - 1;
+    while (lead >= 0 && (text[lead] & 0xC0) == 0x80) {
+      lead--;
+    }
+    if (lead >= 0 && text[lead] < 0) {
+      int length = (text[lead] & 0xE0) == 0xC0 ? 2 : (text[lead] & 0xF0) == 0xE0 ? 3 : 4;
+      if (lead + length > bytes) {
+        Arrays.fill(text, lead, bytes, (byte) ' ');
+      }
+    }
+    return text;
   }
 }

@@ -35,14 +35,16 @@ import picocli.CommandLine.Option;
       "kernel is many documents in one native call: the same call inside Rust. version is the"
           + " floor, a native function that returns a constant; nativeCall a native call for each"
           + " document, nothing around it; encode and tokenCount those of NativeTokenizer;"
+          + " utf8String the same from Spark's string to an int[];"
           + " tokenizeRow and tokenCountRow the SQL functions in a projection that Spark compiled,"
           + " one row a document. All take turns within one process,"
           + " some documents at a time, and differ by what stands"
-          + " between: call_over_kernel is encode - kernel, row_over_kernel is tokenizeRow -"
-          + " kernel: the median of the difference within a turn.",
+          + " between: call_over_kernel is encode - kernel, utf8_string_over_kernel"
+          + " utf8String - kernel, row_over_kernel tokenizeRow - kernel: the median of the difference within a turn.",
       "",
-      "The default tokenizer is a toy (one token a document), so that the kernel is short beside"
-          + " what is measured. All results are compared with the native ones before timing.",
+      "All documents are the same, the beginning of the sample that ships with quern-job: the"
+          + " engine knows its words, so that the kernel is short beside what is measured. All"
+          + " results are compared with the native ones before timing.",
       "",
     })
 final class SeamCommand implements Callable<Integer> {
@@ -54,10 +56,12 @@ final class SeamCommand implements Callable<Integer> {
           "nativeCall",
           "encode",
           "tokenCount",
+          "utf8String",
           "tokenizeRow",
           "tokenCountRow",
           "nativeCallOverKernel",
           "callOverKernel",
+          "utf8StringOverKernel",
           "rowOverKernel");
 
   @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
@@ -66,15 +70,15 @@ final class SeamCommand implements Callable<Integer> {
       names = "--document-bytes",
       split = ",",
       paramLabel = "N",
-      defaultValue = "0,16,2048",
+      defaultValue = "0,16,256,2048,32768,1048576",
       description = "Sizes of the documents. Default: ${DEFAULT-VALUE}.")
   List<Integer> sizes;
 
   @Option(
       names = "--tokenizer",
       paramLabel = "NAME|FILE",
-      defaultValue = SeamBenchmark.TOY,
-      description = "${DEFAULT-VALUE} (default), a built-in vocabulary or a tokenizer.json.")
+      defaultValue = SeamBenchmark.TOKENIZER,
+      description = "A built-in vocabulary or a tokenizer.json. Default: ${DEFAULT-VALUE}.")
   String tokenizer;
 
   @Option(

@@ -28,7 +28,7 @@ class SeamTest {
             .execute(
                 "seam",
                 "--document-bytes",
-                "2048",
+                "2048,1048576",
                 "--forks",
                 "0",
                 "--iterations",
@@ -38,12 +38,13 @@ class SeamTest {
                 "--json");
     assertThat(code).as(error.toString()).isZero();
     assertThat(out.toString().lines())
-        .hasSize(1)
+        .hasSize(2)
         .allSatisfy(
             line ->
                 assertThat(line)
                     .startsWith("{\"kind\":\"seam\"")
                     .contains("\"version_ns\":", "\"call_over_kernel_ns\":")
-                    .contains("\"token_count_row_ns\":", "\"row_over_kernel_ns\":"));
+                    .contains("\"token_count_row_ns\":", "\"row_over_kernel_ns\":")
+                    .contains("\"utf8_string_ns\":", "\"utf8_string_over_kernel_ns\":"));
   }
 }
