@@ -2,13 +2,17 @@ package dev.quern.job;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import org.junit.jupiter.api.Test;
+import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
-/** Runs notebooks/tokenize.ipynb from its first cell to its last; a cell that fails fails this. */
+/** Runs each notebook from its first cell to its last; a cell that fails fails this. */
 class NotebookIT {
 
   private static final String RUN =
@@ -22,17 +26,28 @@ class NotebookIT {
 
   @TempDir private Path folder;
 
-  @Test
-  void everyCellRuns() throws Exception {
+  static List<String> notebooks() throws IOException {
+    try (Stream<Path> files = Files.list(PythonEnvironment.checkout().resolve("notebooks"))) {
+      return files
+          .map(file -> file.getFileName().toString())
+          .filter(name -> name.endsWith(".ipynb"))
+          .sorted()
+          .toList();
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("notebooks")
+  void everyCellRuns(String notebook) throws Exception {
     PythonEnvironment python = PythonEnvironment.require();
     Path root = PythonEnvironment.checkout();
-    Path executed = root.resolve("job/target/tokenize.ipynb");
+    Path executed = root.resolve("job/target").resolve(notebook);
     ProcessBuilder builder =
         python.command(
             python.python().toString(),
             "-c",
             RUN,
-            root.resolve("notebooks/tokenize.ipynb").toString(),
+            root.resolve("notebooks").resolve(notebook).toString(),
             root.resolve("notebooks").toString(),
             executed.toString());
     // The kernel is the one of this environment, whatever the machine has registered.
