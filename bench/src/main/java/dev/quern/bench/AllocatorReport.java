@@ -7,7 +7,6 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.TreeSet;
 import java.util.function.Predicate;
 
@@ -445,7 +444,7 @@ final class AllocatorReport {
   }
 
   /** RSS against throughput: a panel an engine and seat, a color an allocator. */
-  Optional<ReportChart> chart() {
+  List<ReportChart> charts() {
     List<RecordLine> lines =
         new ArrayList<>(whole(with("median_mb_s", line -> isPlain(line) && hasBoth(line))));
     List<RecordLine> tried = tried();
@@ -464,9 +463,9 @@ final class AllocatorReport {
           .add(line);
     }
     if (panels.isEmpty()) {
-      return Optional.empty();
+      return List.of();
     }
-    return Optional.of(
+    return List.of(
         new ReportChart(
             "memory.png",
             "Resident memory against throughput, by engine and allocator",

@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Function;
 import java.util.stream.Stream;
 
 /**
@@ -436,40 +437,82 @@ final class KernelReport {
     return tables.toString();
   }
 
-  /** Steady speeds of one thread: a panel a corpus, a group of bars a tokenizer. */
-  Optional<ReportChart> chart() {
+  /** Of one thread: memory against speed, where memory could be measured, and speeds. */
+  List<ReportChart> charts() {
     List<RecordLine> lines = uncut().stream().filter(line -> line.number("threads") == 1).toList();
-    if (lines.isEmpty()) {
-      return Optional.empty();
+    List<RecordLine> measured =
+        lines.stream()
+            .filter(line -> line.has("rss_pass_mib") && line.has("rss_start_mib"))
+            .toList();
+    List<ReportChart> charts = new ArrayList<>();
+    if (!measured.isEmpty()) {
+      charts.add(trade(measured));
     }
+    if (!lines.isEmpty()) {
+      charts.add(speeds(lines));
+    }
+    return charts;
+  }
+
+  /**
+   * What a first pass adds to resident memory against its speed: a point a tokenizer and corpus.
+   */
+  private static ReportChart trade(List<RecordLine> lines) {
+    ReportChart.Panel panel =
+        new ReportChart.Panel(
+            "each point a tokenizer and a corpus",
+            "resident memory for the tokenizer and the ids of a first pass, MiB",
+            "MB/s",
+            series(
+                lines,
+                line ->
+                    new ReportChart.Point(
+                        "",
+                        line.number("rss_pass_mib") - line.number("rss_start_mib"),
+                        line.number("steady_mb_s"))));
+    return new ReportChart(
+        "trade.png",
+        "Documents to ids: resident memory against MB of text a second, one thread, steady",
+        Report.source(lines),
+        List.of(panel));
+  }
+
+  /** Steady speeds: a panel a corpus, a group of bars a tokenizer. */
+  private static ReportChart speeds(List<RecordLine> lines) {
     List<ReportChart.Panel> panels = new ArrayList<>();
     for (String corpus : distinct(lines, "corpus")) {
-      Map<String, List<ReportChart.Point>> bars = new LinkedHashMap<>();
-      for (RecordLine line : lines) {
-        if (line.text("corpus").equals(corpus)) {
-          bars.computeIfAbsent(contender(line), key -> new ArrayList<>())
-              .add(
-                  new ReportChart.Point(
-                      Report.label(line.text("tokenizer")),
-                      Double.NaN,
-                      line.number("steady_mb_s")));
-        }
-      }
       panels.add(
           new ReportChart.Panel(
               Report.label(corpus),
               "",
               "MB/s",
-              bars.entrySet().stream()
-                  .map(bar -> new ReportChart.Series(bar.getKey(), bar.getKey(), 0, bar.getValue()))
-                  .toList()));
+              series(
+                  lines.stream().filter(line -> line.text("corpus").equals(corpus)).toList(),
+                  line ->
+                      new ReportChart.Point(
+                          Report.label(line.text("tokenizer")),
+                          Double.NaN,
+                          line.number("steady_mb_s")))));
     }
-    return Optional.of(
-        new ReportChart(
-            "speed.png",
-            "Documents to ids: MB of text a second, one thread, steady",
-            Report.source(lines),
-            panels));
+    return new ReportChart(
+        "speed.png",
+        "Documents to ids: MB of text a second, one thread, steady",
+        Report.source(lines),
+        panels);
+  }
+
+  /** One for each contender. */
+  private static List<ReportChart.Series> series(
+      List<RecordLine> lines, Function<RecordLine, ReportChart.Point> point) {
+    Map<String, List<ReportChart.Point>> points = new LinkedHashMap<>();
+    lines.forEach(
+        line ->
+            points
+                .computeIfAbsent(contender(line), key -> new ArrayList<>())
+                .add(point.apply(line)));
+    return points.entrySet().stream()
+        .map(one -> new ReportChart.Series(one.getKey(), one.getKey(), 0, one.getValue()))
+        .toList();
   }
 
   private static List<String> distinct(List<RecordLine> lines, String field) {

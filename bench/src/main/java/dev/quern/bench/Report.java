@@ -11,7 +11,6 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Function;
@@ -59,14 +58,18 @@ final class Report {
       List<RecordLine> lines,
       KernelReport kernel,
       AllocatorReport allocator,
-      SeamReport seam) {
+      SeamReport seam,
+      WritersReport writers,
+      PipelineReport pipeline) {
     static Chapter of(Machine machine, List<RecordLine> lines) {
       return new Chapter(
           machine,
           lines,
           new KernelReport(lines),
           new AllocatorReport(lines),
-          new SeamReport(lines));
+          new SeamReport(lines),
+          new WritersReport(lines),
+          new PipelineReport(lines));
     }
 
     String newest() {
@@ -181,8 +184,8 @@ final class Report {
   /** Charts of the same machine; the page shows them. */
   List<ReportChart> charts() {
     Chapter chapter = chapters.get(0);
-    return Stream.of(chapter.kernel.chart(), chapter.allocator.chart())
-        .flatMap(Optional::stream)
+    return Stream.of(chapter.kernel.charts(), chapter.allocator.charts())
+        .flatMap(List::stream)
         .toList();
   }
 
@@ -211,18 +214,21 @@ final class Report {
           page,
           "Documents in memory to ids",
           chapter.kernel.page(),
-          shown ? chapter.kernel.chart() : Optional.empty());
+          shown ? chapter.kernel.charts() : List.of());
       section(
           page,
           "Memory allocators",
           chapter.allocator.page(),
-          shown ? chapter.allocator.chart() : Optional.empty());
-      section(page, "Between Java, SQL and the tokenizer", chapter.seam.page(), Optional.empty());
+          shown ? chapter.allocator.charts() : List.of());
+      section(page, "Between Java, SQL and the tokenizer", chapter.seam.page(), List.of());
+      section(page, "Ids to files", chapter.writers.page(), List.of());
+      section(page, "Files of text to files of ids", chapter.pipeline.page(), List.of());
       Set<String> others =
           new LinkedHashSet<>(chapter.lines.stream().map(line -> line.text("kind")).toList());
-      others.removeAll(List.of("kernel", "allocator", "seam"));
+      others.removeAll(
+          List.of("kernel", "allocator", "seam", "writers", "pipeline", "pipeline_cold"));
       others.forEach(
-          kind -> section(page, kind, OtherReport.page(ofKind(chapter, kind)), Optional.empty()));
+          kind -> section(page, kind, OtherReport.page(ofKind(chapter, kind)), List.of()));
     }
     return page.toString();
   }
@@ -232,12 +238,12 @@ final class Report {
   }
 
   private static void section(
-      StringBuilder page, String title, String text, Optional<ReportChart> chart) {
+      StringBuilder page, String title, String text, List<ReportChart> charts) {
     if (text.isEmpty()) {
       return;
     }
     page.append("\n### ").append(title).append("\n\n");
-    chart.ifPresent(drawn -> page.append(format("![%s](%s)%n%n", drawn.title(), drawn.file())));
+    charts.forEach(drawn -> page.append(format("![%s](%s)%n%n", drawn.title(), drawn.file())));
     page.append(text.stripTrailing()).append('\n');
   }
 

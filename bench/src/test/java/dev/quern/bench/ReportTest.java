@@ -259,6 +259,86 @@ class ReportTest {
     assertThat(report.charts().get(0).panels()).hasSize(2);
   }
 
+  private static Map<String, Object> pipeline(String date, String name, double speed) {
+    Map<String, Object> line =
+        line(
+            date,
+            "kind",
+            "pipeline",
+            "pipeline",
+            name,
+            "tool",
+            name,
+            "tool_version",
+            "1.0",
+            "tokenizer",
+            "gpt2",
+            "corpus",
+            "english.parquet",
+            "bytes",
+            100_000_000,
+            "threads",
+            2,
+            "verified",
+            "ids");
+    for (String quantity : List.of("cold_mb_s", "warm_mb_s", "warm_median_mb_s")) {
+      Record.putSpread(line, quantity, new Spread(speed, speed, speed), 2);
+    }
+    return line;
+  }
+
+  @Test
+  void pipelinesOfSeveralRunsStandTogetherAndRatiosAreOfOne() {
+    Map<String, Object> quern = pipeline("2026-02-02T00:00:00Z", "quern", 50);
+    quern.put("over", Map.of("copy", Map.of("warm_median", 0.8, "cold", 0.7)));
+    assertThat(
+            report(
+                    pipeline("2026-02-01T00:00:00Z", "datatrove", 5),
+                    pipeline("2026-02-01T00:00:00Z", "copy", 40),
+                    quern,
+                    pipeline("2026-02-02T00:00:00Z", "copy", 62.5))
+                .page())
+        .contains("### Files of text to files of ids")
+        .contains("| GPT-2, English, 100 MB | datatrove 1.0 | 2 |  | 5.0 | 5.0 | 5.0 |  |")
+        .contains("| copy 1.0 | 2 |  | 62.5 | 62.5 | 62.5 | 0.80 |  | equal | c02 |")
+        .doesNotContain("| 40.0 |");
+  }
+
+  @Test
+  void writersHaveARowForEachWayAndAColumnForEachCorpus() {
+    List<Map<String, Object>> lines = new ArrayList<>();
+    for (String corpus : List.of("english.parquet", "code.parquet")) {
+      for (String codec : List.of("zstd", "none")) {
+        Map<String, Object> line =
+            line(
+                "2026-02-01T00:00:00Z",
+                "kind",
+                "writers",
+                "tool",
+                "quern",
+                "format",
+                "parquet",
+                "encoding",
+                "plain",
+                "compression",
+                codec,
+                "tokenizer",
+                "gpt2",
+                "corpus",
+                corpus,
+                "bytes_per_token",
+                codec.equals("none") ? 4.0 : 2.21);
+        Record.putSpread(line, "mb_s", new Spread(190, 200, 210), 1);
+        lines.add(line);
+      }
+    }
+    assertThat(new Report(lines.stream().map(RecordLine::new).toList()).page())
+        .contains("| English (GPT-2) | code (GPT-2) |")
+        .contains(
+            "| quern | parquet | plain | zstd | 200 (190 to 210); 2.21 | 200 (190 to 210); 2.21 |")
+        .contains("| none | 200 (190 to 210); 4.00 |");
+  }
+
   @Test
   void aKindOfWhichNothingIsKnownHasATableOfWhatDiffers() {
     assertThat(
@@ -275,11 +355,14 @@ class ReportTest {
   void aPictureCarriesTheHashOfWhatItShows() throws Exception {
     List<ReportChart> charts =
         report(
-                kernel("2026-02-01T00:00:00Z", "quern", 111),
+                kernel(
+                    "2026-02-01T00:00:00Z", "quern", 111, "rss_start_mib", 50, "rss_pass_mib", 80),
                 allocator("2026-02-01T00:00:00Z", "crate", "system", 2),
                 allocator("2026-02-01T00:00:00Z", "crate", "mimalloc", 3))
             .charts();
-    assertThat(charts).hasSize(2);
+    assertThat(charts)
+        .extracting(ReportChart::file)
+        .containsExactly("trade.png", "speed.png", "memory.png");
     for (ReportChart chart : charts) {
       assertThat(ReportChart.hashOf(chart.png())).contains(chart.hash());
     }
