@@ -329,7 +329,8 @@ final class Allocator {
     places.forEach(
         (other, measured) -> {
           if (other.threads == place.threads && other.contender.isBaseOf(contender)) {
-            line.put("over_system", over(place, own, measured));
+            Map<String, Object> over = over(place, own, measured);
+            put(line, "over_system", over.isEmpty() ? null : over);
           }
         });
     return line;

@@ -14,10 +14,9 @@ import java.util.function.Predicate;
  * What the record says of one machine about allocators (lines of kind allocator), beside the
  * figures of the experiment that they repeat: Hugging Face tokenizers' pull request 2073.
  *
- * <p>A run may measure speed, memory or shares of CPU time alone; each table has the newest lines
- * that have what it shows. Of the runs over a corpus those over its most bytes are the experiment;
- * options of the allocators, often tried on less, are compared with the system's allocator in their
- * own run.
+ * <p>Each table has the newest lines that have what it shows. Of the runs over a corpus those over
+ * its most bytes are the experiment; options of the allocators, often tried on less, are compared
+ * with the system's allocator in their own run.
  */
 final class AllocatorReport {
   /** MiB in a MB of 10^6 bytes: the experiment's unit is MiB/s. */
@@ -36,26 +35,50 @@ final class AllocatorReport {
   private final List<RecordLine> own;
 
   AllocatorReport(List<RecordLine> lines) {
-    own = lines.stream().filter(line -> line.text("kind").equals("allocator")).toList();
+    own = complete(lines.stream().filter(line -> line.text("kind").equals("allocator")).toList());
+  }
+
+  /**
+   * Lines of one contender, input and commit as one: speed may be measured in a run of its own, on
+   * a quiet machine. Of a field that several have the newest counts; so does its date.
+   */
+  private static List<RecordLine> complete(List<RecordLine> lines) {
+    Map<List<String>, Map<String, Object>> complete = new LinkedHashMap<>();
+    for (RecordLine line : lines.stream().sorted(Comparator.comparing(RecordLine::date)).toList()) {
+      List<String> key = new ArrayList<>(contenderAndInput(line));
+      key.addAll(line.key("commit", "corpus_hash"));
+      Map<String, Object> fields = complete.computeIfAbsent(key, k -> new LinkedHashMap<>());
+      Map<String, Object> over =
+          new LinkedHashMap<>(new RecordLine(fields).object("over_system").fields());
+      over.putAll(line.object("over_system").fields());
+      fields.putAll(line.fields());
+      if (!over.isEmpty()) {
+        fields.put("over_system", over);
+      }
+    }
+    return complete.values().stream().map(RecordLine::new).toList();
+  }
+
+  private static List<String> contenderAndInput(RecordLine line) {
+    return line.key(
+        "seat",
+        "engine",
+        "allocator",
+        "build",
+        "variables",
+        "collect",
+        "tokenizer",
+        "corpus",
+        "bytes",
+        "chunks",
+        "threads");
   }
 
   /** The newest lines that have this field, one for each contender, input and threads. */
   private List<RecordLine> with(String field, Predicate<RecordLine> which) {
     return Report.newest(
             own.stream().filter(line -> line.has(field)).filter(which).toList(),
-            line ->
-                line.key(
-                    "seat",
-                    "engine",
-                    "allocator",
-                    "build",
-                    "variables",
-                    "collect",
-                    "tokenizer",
-                    "corpus",
-                    "bytes",
-                    "chunks",
-                    "threads"))
+            AllocatorReport::contenderAndInput)
         .stream()
         .sorted(
             Comparator.comparing((RecordLine line) -> line.text("seat").equals("native") ? 0 : 1)

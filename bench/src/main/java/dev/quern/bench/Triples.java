@@ -19,14 +19,14 @@ import java.util.stream.Collectors;
 
 /**
  * Checks, builds, tests and runs the Rust side for target triples. What happened to a step is
- * {@link #YES}, {@link #NO} and why, {@link #NOT_HERE} and what is missing, or {@link #NOT_ASKED}.
+ * {@link #YES}, {@link #NO} and why, {@link #NOT_HERE} and what is missing, or {@link #NOT_RUN}.
  */
 final class Triples {
   static final String TOKENIZER = "gpt2";
   static final String YES = "yes";
   static final String NO = "no: ";
   static final String NOT_HERE = "not here: ";
-  static final String NOT_ASKED = "not asked for";
+  static final String NOT_RUN = "not run";
 
   /** The steps, by their names in the record. */
   static final List<String> STEPS = List.of("graph", "built", "tests", "benchmark");
@@ -110,7 +110,7 @@ final class Triples {
   /** One line of the record for each of the targets. */
   List<Map<String, Object>> check(List<String> targets, List<String> steps)
       throws IOException, InterruptedException {
-    Map<String, Object> graph = steps.contains("graph") ? graph() : Map.of("graph", NOT_ASKED);
+    Map<String, Object> graph = steps.contains("graph") ? graph() : Map.of("graph", NOT_RUN);
     Map<String, Object> expected = null;
     List<Map<String, Object>> lines = new ArrayList<>();
     for (String target : targets) {
@@ -131,17 +131,15 @@ final class Triples {
         built = NOT_HERE + built;
       } else {
         boolean needed = steps.stream().anyMatch(step -> !step.equals("graph"));
-        built = needed ? build(target, toolchain, logs) : NOT_ASKED;
+        built = needed ? build(target, toolchain, logs) : NOT_RUN;
       }
       line.put("built", built);
       String missing = toolchain.get("no-runner");
       boolean runs = built.equals(YES) && missing == null;
       String why =
-          built.equals(NOT_ASKED)
-              ? NOT_ASKED
-              : NOT_HERE + (missing == null ? "not built" : missing);
-      line.put("tests", runs ? NOT_ASKED : why);
-      line.put("benchmark", runs ? NOT_ASKED : why);
+          built.equals(NOT_RUN) ? NOT_RUN : NOT_HERE + (missing == null ? "not built" : missing);
+      line.put("tests", runs ? NOT_RUN : why);
+      line.put("benchmark", runs ? NOT_RUN : why);
       if (runs && steps.contains("tests")) {
         line.putAll(test(target, toolchain, !runner.isEmpty(), logs));
       }

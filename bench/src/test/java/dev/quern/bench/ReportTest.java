@@ -340,6 +340,27 @@ class ReportTest {
   }
 
   @Test
+  void speedAndMemoryOfTwoRunsStandInOneRow() {
+    List<Map<String, Object>> lines = new ArrayList<>();
+    for (String allocator : List.of("system", "mimalloc")) {
+      Map<String, Object> speed = allocator("2026-02-01T00:00:00Z", "crate", allocator, 3);
+      Map<String, Object> memory = allocator("2026-02-01T01:00:00Z", "crate", allocator, 3);
+      speed.keySet().removeIf(field -> field.matches("memory_passes|rss_.*|vm_.*"));
+      memory.keySet().removeIf(field -> field.startsWith("median_"));
+      if (allocator.equals("mimalloc")) {
+        speed.put("over_system", Map.of("median", 1.25));
+        memory.put("over_system", Map.of("rss", 1.75));
+      }
+      lines.add(speed);
+      lines.add(memory);
+    }
+    Report report = new Report(lines.stream().map(RecordLine::new).toList());
+    assertThat(report.sections().get("allocator"))
+        .contains("| crate, native, 1 thread | 3.0, 3.0 | ×1.25 | 200, 300 (×1.75) |");
+    assertThat(report.charts().get(0).panels()).hasSize(1);
+  }
+
+  @Test
   void aKindOfWhichNothingIsKnownHasATableOfWhatDiffers() {
     assertThat(
             report(
