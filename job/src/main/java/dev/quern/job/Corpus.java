@@ -83,6 +83,8 @@ record Corpus(
   /** Parquet footers that are read to see how much text there is in a file. */
   private static final int FOOTERS = 4;
 
+  private static final int ROWS_WORTH_SPREADING = 100;
+
   private static final Map<String, InputFormat> EXTENSIONS =
       Map.ofEntries(
           Map.entry("parquet", InputFormat.PARQUET),
@@ -639,7 +641,10 @@ record Corpus(
             ParquetFileReader.open(HadoopInputFile.fromPath(path, conf))) {
           fileBytes += path.getFileSystem(conf).getFileStatus(path).getLen();
           for (BlockMetaData block : reader.getFooter().getBlocks()) {
-            largest = Math.max(largest, block.getCompressedSize());
+            // A few huge documents are not done sooner elsewhere.
+            if (block.getRowCount() >= ROWS_WORTH_SPREADING) {
+              largest = Math.max(largest, block.getCompressedSize());
+            }
             for (ColumnChunkMetaData chunk : block.getColumns()) {
               if (chunk.getPath().toArray()[0].equalsIgnoreCase(text)) {
                 textBytes += chunk.getTotalUncompressedSize();

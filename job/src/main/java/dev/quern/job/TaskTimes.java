@@ -16,7 +16,7 @@ public record TaskTimes(int tasks, double meanSeconds, double meanBytes, Longest
   /** Of a run without tasks, or of which they are not known. */
   static final TaskTimes NONE = new TaskTimes(0, 0, 0, null);
 
-  /** So many times the mean is worth a word. */
+  /** So many times what others took or had is worth a word. */
   private static final double UNEVEN = 2;
 
   /**
@@ -56,12 +56,17 @@ public record TaskTimes(int tasks, double meanSeconds, double meanBytes, Longest
 
   /** Whether one task took much longer than the others. */
   boolean uneven() {
-    return tasks > 1 && longest.seconds() > UNEVEN * meanSeconds;
+    return tasks > 1 && longest.seconds() > UNEVEN * others(meanSeconds, longest.seconds());
+  }
+
+  /** The mean of the other tasks, from that of all. */
+  private double others(double mean, double ofLongest) {
+    return (mean * tasks - ofLongest) / (tasks - 1);
   }
 
   /** Why the longest task took as long as it did, and what would help; in one sentence. */
   String reason() {
-    double times = longest.bytes() / Math.max(1, meanBytes);
+    double times = longest.bytes() / Math.max(1, others(meanBytes, longest.bytes()));
     if (longest.largestDocument() * 2 > longest.bytes() && times > UNEVEN) {
       return RunSummary.format(
           "one document of %s, which one core encodes; --max-document-bytes sets such aside",
@@ -69,7 +74,7 @@ public record TaskTimes(int tasks, double meanSeconds, double meanBytes, Longest
     }
     if (times > UNEVEN) {
       return RunSummary.format(
-          "it had %s times the text of the mean task: its input can't be split (gzip, one Parquet"
+          "it had %s times the text of other tasks: its input can't be split (gzip, one Parquet"
               + " row group) or --file-bytes allows it; store that input in smaller parts, or set a"
               + " smaller --file-bytes",
           RunSummary.decimals(times));
