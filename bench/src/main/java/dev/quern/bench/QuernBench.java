@@ -15,6 +15,7 @@ import picocli.CommandLine.Command;
       PipelineCommand.class,
       SeamCommand.class,
       TriplesCommand.class,
+      WritersCommand.class,
       ReportCommand.class
     },
     description = {
@@ -32,6 +33,7 @@ import picocli.CommandLine.Command;
       "  quern-bench pipeline",
       "  quern-bench seam",
       "  quern-bench triples",
+      "  quern-bench writers --corpus prose.parquet",
       "  quern-bench report",
     },
     exitCodeListHeading = "%nExit codes:%n",

@@ -33,8 +33,16 @@ class QuernBenchTest {
   void helpNamesEveryCommandOptionAndExitCode() {
     assertThat(run("--help")).isZero();
     assertThat(out.toString())
-        .contains("kernel", "allocator", "pipeline", "seam", "report", "Exit codes:", "Examples:");
-    for (String command : List.of("kernel", "allocator", "pipeline", "seam", "report")) {
+        .contains(
+            "kernel",
+            "allocator",
+            "pipeline",
+            "seam",
+            "writers",
+            "report",
+            "Exit codes:",
+            "Examples:");
+    for (String command : List.of("kernel", "allocator", "pipeline", "seam", "writers", "report")) {
       out.getBuffer().setLength(0);
       assertThat(run(command, "--help")).isZero();
       CommandLine parser = QuernBench.commandLine().getSubcommands().get(command);

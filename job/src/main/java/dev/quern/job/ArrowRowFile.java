@@ -11,7 +11,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
-import org.apache.arrow.compression.CommonsCompressionFactory;
 import org.apache.arrow.memory.ArrowBuf;
 import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.vector.BitVectorHelper;
@@ -20,7 +19,6 @@ import org.apache.arrow.vector.IntVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
 import org.apache.arrow.vector.complex.ListVector;
 import org.apache.arrow.vector.compression.CompressionUtil.CodecType;
-import org.apache.arrow.vector.compression.NoCompressionCodec;
 import org.apache.arrow.vector.ipc.ArrowFileWriter;
 import org.apache.arrow.vector.ipc.message.IpcOption;
 import org.apache.arrow.vector.types.pojo.Schema;
@@ -103,29 +101,8 @@ final class ArrowRowFile implements RowFile {
       scala.collection.immutable.Map<String, String> options,
       StructType schema) {
     WriteOptions ours = WriteOptions.of(OutputFormat.ARROW, CollectionConverters.asJava(options));
-    checkCompression(ours.compression());
+    ArrowCodecs.check(ours.compression());
     return new Files(schema, ours, session.conf().get("spark.sql.session.timeZone"));
-  }
-
-  /**
-   * Whether this Spark has what a codec needs.
-   *
-   * @throws IllegalArgumentException if not, with what to do
-   */
-  static void checkCompression(String compression) {
-    if (!compression.equals("zstd")) {
-      return;
-    }
-    try {
-      Class.forName("org.apache.arrow.compression.CommonsCompressionFactory");
-    } catch (ClassNotFoundException e) {
-      throw new IllegalArgumentException(
-          "compression zstd of Arrow files: Spark "
-              + org.apache.spark.package$.MODULE$.SPARK_VERSION()
-              + " comes without arrow-compression; use compression lz4 or none, or add the jar"
-              + " org.apache.arrow:arrow-compression (--packages)",
-          e);
-    }
   }
 
   /** Whether these files can have a column of that type. */
@@ -190,11 +167,7 @@ final class ArrowRowFile implements RowFile {
                   new StreamChannel(out),
                   Map.of(),
                   IpcOption.DEFAULT,
-                  switch (codec) {
-                    case ZSTD -> Compression.factory();
-                    case LZ4_FRAME -> new ArrowLz4();
-                    default -> NoCompressionCodec.Factory.INSTANCE;
-                  },
+                  new ArrowCodecs(),
                   codec,
                   Optional.ofNullable(options.level())));
       writer.start();
@@ -298,13 +271,6 @@ final class ArrowRowFile implements RowFile {
       nulls.stream().forEach(index -> BitVectorHelper.unsetBit(validity, index));
       nulls.clear();
       count = 0;
-    }
-  }
-
-  /** Apart, so that a Spark without arrow-compression (4.0) can write files without zstd. */
-  private static final class Compression {
-    static org.apache.arrow.vector.compression.CompressionCodec.Factory factory() {
-      return CommonsCompressionFactory.INSTANCE;
     }
   }
 

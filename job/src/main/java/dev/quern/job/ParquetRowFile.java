@@ -22,13 +22,13 @@ import org.apache.parquet.hadoop.api.WriteSupport.WriteContext;
 import org.apache.parquet.hadoop.codec.ZstandardCodec;
 import org.apache.parquet.hadoop.util.HadoopOutputFile;
 import org.apache.parquet.io.ColumnIOFactory;
+import org.apache.parquet.io.api.RecordConsumer;
 import org.apache.parquet.schema.MessageType;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.ProjectingInternalRow;
 import org.apache.spark.sql.execution.datasources.parquet.ParquetFileFormat;
 import org.apache.spark.sql.execution.datasources.parquet.ParquetWriteSupport;
-import org.apache.spark.sql.internal.SQLConf;
 import org.apache.spark.sql.types.ArrayType;
 import org.apache.spark.sql.types.DataType;
 import org.apache.spark.sql.types.IntegerType;
@@ -107,8 +107,6 @@ final class ParquetRowFile implements RowFile {
     new ParquetFileFormat()
         .prepareWrite(session, job, options.updated(WriteOptions.COMPRESSION, codec), schema);
     Configuration configuration = job.getConfiguration();
-    // The commit protocol asks Hadoop for the committer; Parquet's own only adds summary files.
-    configuration.unset(SQLConf.OUTPUT_COMMITTER_CLASS().key());
     configuration.set(ENCODING, ours.encoding().name());
     if (ours.level() != null) {
       configuration.setInt(ZstandardCodec.PARQUET_COMPRESS_ZSTD_LEVEL, ours.level());
@@ -222,6 +220,7 @@ final class ParquetRowFile implements RowFile {
     private final MessageType part;
     private final ProjectingInternalRow view;
     private ColumnWriteStore columns;
+    private RecordConsumer consumer;
 
     Others(Configuration configuration, StructType schema, List<Object> ordinals) {
       Configuration own = new Configuration(configuration);
@@ -234,8 +233,8 @@ final class ParquetRowFile implements RowFile {
 
     void begin() {
       columns = properties.newColumnWriteStore(part, pages, pages);
-      support.prepareForWrite(
-          new ColumnIOFactory(false).getColumnIO(part).getRecordWriter(columns));
+      consumer = new ColumnIOFactory(false).getColumnIO(part).getRecordWriter(columns);
+      support.prepareForWrite(consumer);
     }
 
     void write(InternalRow row) {
@@ -248,6 +247,8 @@ final class ParquetRowFile implements RowFile {
     }
 
     void end() {
+      // It holds NULLs of nested columns back.
+      consumer.flush();
       columns.flush();
       columns.close();
       columns = null;

@@ -26,6 +26,9 @@ final class ParquetTokenColumn {
   /** Buffers that a huge array has made larger than this are given up again. */
   static final int KEPT_BYTES = 4 << 20;
 
+  /** Ids of an array at most: with its levels, in any encoding, it has to fit a page of 2 GiB. */
+  private static final int LONGEST = (1 << 29) - (1 << 24);
+
   /** The level of an array that is NULL. Those of elements depend on what may be NULL. */
   private static final int NULL_ARRAY = 0;
 
@@ -82,6 +85,17 @@ final class ParquetTokenColumn {
    */
   boolean write(ArrayData array) throws IOException {
     int length = array == null ? 0 : array.numElements();
+    if (length > LONGEST) {
+      throw new IllegalArgumentException(
+          "an array of "
+              + length
+              + " ids in column "
+              + descriptor.getPath()[0]
+              + " is more than a page of a Parquet file holds ("
+              + LONGEST
+              + "): split it before; the job sets documents aside that are longer than"
+              + " --max-document-bytes");
+    }
     boolean full = rows > 0 && ((long) count + length > mostIds || rows == mostRows);
     if (full) {
       writePage();

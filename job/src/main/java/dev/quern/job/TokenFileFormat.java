@@ -15,6 +15,7 @@ import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.execution.datasources.FileFormat;
 import org.apache.spark.sql.execution.datasources.OutputWriter;
 import org.apache.spark.sql.execution.datasources.OutputWriterFactory;
+import org.apache.spark.sql.internal.SQLConf;
 import org.apache.spark.sql.types.StructType;
 import scala.Option;
 
@@ -54,11 +55,10 @@ abstract class TokenFileFormat implements FileFormat, Serializable {
       scala.collection.immutable.Map<String, String> options,
       StructType dataSchema) {
     ActiveRun run = ActiveRun.of(job.getConfiguration().get(ActiveRun.OPTION));
-    return new Factory(
-        prepare(session, job, options, run.columns().tokens()),
-        run.columns(),
-        run.tokenizer(),
-        run.metadata());
+    RowFile.Opener files = prepare(session, job, options, run.columns().tokens());
+    // The commit protocol asks Hadoop for the committer; Parquet's own only adds summary files.
+    job.getConfiguration().unset(SQLConf.OUTPUT_COMMITTER_CLASS().key());
+    return new Factory(files, run.columns(), run.tokenizer(), run.metadata());
   }
 
   private static final class Factory extends OutputWriterFactory {

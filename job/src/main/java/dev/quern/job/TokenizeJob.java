@@ -228,7 +228,7 @@ public final class TokenizeJob {
   private void checkCompression() {
     try {
       if (options.format() == TokenizeOptions.OutputFormat.ARROW) {
-        ArrowRowFile.checkCompression(options.compression());
+        ArrowCodecs.check(options.compression());
       }
     } catch (IllegalArgumentException e) {
       throw JobException.refused(e.getMessage(), e);

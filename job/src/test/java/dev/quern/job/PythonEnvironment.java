@@ -15,31 +15,47 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A Python with the packages of notebooks/requirements.txt, in target/python of the checkout. It is
+ * A Python with the packages that a file of requirements names, in target/ of the checkout. It is
  * made once and made again when the requirements change; a lock keeps two test runs from doing so
  * at the same time.
  */
 public final class PythonEnvironment {
 
   private static final Path ROOT = checkout();
-  private static final Path FOLDER = ROOT.resolve("target/python");
-  private static final Path REQUIREMENTS = ROOT.resolve("notebooks/requirements.txt");
   private static final int OLDEST_MINOR = 10;
 
-  private static PythonEnvironment environment;
+  /** By the folder of each. */
+  private static final Map<Path, PythonEnvironment> MADE = new TreeMap<>();
 
-  private PythonEnvironment() {}
+  private final Path folder;
+
+  private PythonEnvironment(Path folder) {
+    this.folder = folder;
+  }
 
   /**
-   * The environment, made if it is not there. Where there is no Python 3.10 or newer with pip, the
-   * calling test is skipped with a message that says so; anything else that goes wrong fails it.
+   * The environment of the notebooks, made if it is not there. Where there is no Python 3.10 or
+   * newer with pip, the calling test is skipped with a message that says so; anything else that
+   * goes wrong fails it.
    */
-  public static synchronized PythonEnvironment require() {
-    if (environment != null) {
-      return environment;
+  public static PythonEnvironment require() {
+    return require("target/python", ROOT.resolve("notebooks/requirements.txt"));
+  }
+
+  /** As {@link #require()}, with what reads files beside Spark. */
+  static PythonEnvironment readers() {
+    return require(
+        "target/python-readers", ROOT.resolve("job/src/test/python/requirements-readers.txt"));
+  }
+
+  private static synchronized PythonEnvironment require(String name, Path requirements) {
+    Path folder = ROOT.resolve(name);
+    if (MADE.containsKey(folder)) {
+      return MADE.get(folder);
     }
     String python = System.getProperty("quern.python", "python3");
     String missing = missing(python);
@@ -47,36 +63,37 @@ public final class PythonEnvironment {
       abort(missing + ": tests with Python are skipped (-Dquern.python names another one)");
     }
     try {
-      Files.createDirectories(FOLDER);
+      Files.createDirectories(folder);
       try (FileChannel channel =
               FileChannel.open(
-                  ROOT.resolve("target/python.lock"),
+                  ROOT.resolve(name + ".lock"),
                   StandardOpenOption.CREATE,
                   StandardOpenOption.WRITE);
           FileLock lock = channel.lock()) {
         assertThat(lock.isValid()).isTrue();
-        String wanted = Files.readString(REQUIREMENTS);
-        Path installed = FOLDER.resolve("installed.txt");
+        String wanted = Files.readString(requirements);
+        Path installed = folder.resolve("installed.txt");
         if (!Files.exists(installed) || !Files.readString(installed).equals(wanted)) {
-          System.out.println("Installing " + REQUIREMENTS + " into " + FOLDER);
-          run(List.of(python, "-m", "venv", "--clear", FOLDER.toString()));
+          System.out.println("Installing " + requirements + " into " + folder);
+          run(List.of(python, "-m", "venv", "--clear", folder.toString()));
           run(
               List.of(
-                  FOLDER.resolve("bin/python").toString(),
+                  folder.resolve("bin/python").toString(),
                   "-m",
                   "pip",
                   "install",
                   "--quiet",
                   "--disable-pip-version-check",
                   "-r",
-                  REQUIREMENTS.toString()));
+                  requirements.toString()));
           Files.writeString(installed, wanted);
         }
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    environment = new PythonEnvironment();
+    PythonEnvironment environment = new PythonEnvironment(folder);
+    MADE.put(folder, environment);
     return environment;
   }
 
@@ -94,17 +111,17 @@ public final class PythonEnvironment {
 
   /** The interpreter of the environment. */
   public Path python() {
-    return FOLDER.resolve("bin/python");
+    return folder.resolve("bin/python");
   }
 
   /** The complete Spark that the pyspark package brings: bin/, jars/, python/. */
   public Path sparkHome() {
-    try (var versions = Files.list(FOLDER.resolve("lib"))) {
+    try (var versions = Files.list(folder.resolve("lib"))) {
       return versions
           .map(version -> version.resolve("site-packages/pyspark"))
           .filter(Files::isDirectory)
           .findFirst()
-          .orElseThrow(() -> new IllegalStateException("no pyspark in " + FOLDER));
+          .orElseThrow(() -> new IllegalStateException("no pyspark in " + folder));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -123,7 +140,7 @@ public final class PythonEnvironment {
     variables.put("PYSPARK_DRIVER_PYTHON", python().toString());
     variables.put("JAVA_HOME", System.getProperty("java.home"));
     variables.merge(
-        "PATH", FOLDER.resolve("bin").toString(), (old, bin) -> bin + File.pathSeparator + old);
+        "PATH", folder.resolve("bin").toString(), (old, bin) -> bin + File.pathSeparator + old);
     return builder;
   }
 

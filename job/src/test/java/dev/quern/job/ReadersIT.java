@@ -1,0 +1,83 @@
+package dev.quern.job;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.SparkSession;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * What others than Spark find in the files: pyarrow, DuckDB and Polars, in every encoding and
+ * compression. QuernFormatsTest has what Spark finds.
+ */
+class ReadersIT {
+  @TempDir private Path folder;
+
+  @Test
+  void everyReaderFindsTheSameIds() throws Exception {
+    try (SparkSession spark =
+        SparkSession.builder()
+            .master("local[2]")
+            .config("spark.ui.enabled", "false")
+            .getOrCreate()) {
+      // Empty, NULL, with NULLs inside, short ones, and one that is larger than a page and a batch.
+      Dataset<Row> rows =
+          spark
+              .range(0, 3000, 1, 2)
+              .selectExpr(
+                  "id",
+                  "CASE WHEN id % 7 = 1 THEN array() WHEN id % 11 = 2 THEN NULL"
+                      + " WHEN id % 13 = 3 THEN array(1, NULL, int(id))"
+                      + " WHEN id = 2000 THEN transform(sequence(1, 5000000), i -> int(hash(i) & 131071))"
+                      + " ELSE transform(sequence(1, 1 + int(hash(id) & 255)), i -> int(hash(id, i) &"
+                      + " 131071)) END AS ids")
+              .cache();
+      Files.writeString(
+          folder.resolve("expected.json"), String.join("\n", rows.toJSON().collectAsList()));
+      for (IdEncoding encoding : IdEncoding.values()) {
+        for (String codec : TokenizeOptions.OutputFormat.PARQUET.compressions()) {
+          rows.write()
+              .format("quern_parquet")
+              .option("encoding", encoding.toString())
+              .option("compression", codec)
+              .option("parquet.block.size", 4 << 20)
+              .option("parquet.page.size", 64 << 10)
+              .save(folder.resolve("parquet-" + encoding + "-" + codec).toString());
+        }
+      }
+      for (String codec : TokenizeOptions.OutputFormat.ARROW.compressions()) {
+        rows.write()
+            .format("quern_arrow")
+            .option("compression", codec)
+            .save(folder.resolve("arrow-" + codec).toString());
+      }
+    }
+    String said = read();
+    assertThat(said).as(said).doesNotContain("DIFFERS", "FAILED");
+    assertThat(said.lines().filter(line -> line.endsWith(" equal"))).hasSize((4 * 5 + 3) * 4);
+  }
+
+  private String read() throws IOException, InterruptedException {
+    PythonEnvironment python = PythonEnvironment.readers();
+    Process process =
+        new ProcessBuilder(
+                List.of(
+                    python.python().toString(),
+                    PythonEnvironment.checkout()
+                        .resolve("job/src/test/python/read_tokens.py")
+                        .toString(),
+                    folder.toString()))
+            .redirectErrorStream(true)
+            .start();
+    String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    process.waitFor();
+    return said;
+  }
+}
