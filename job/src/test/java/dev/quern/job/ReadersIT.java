@@ -60,8 +60,15 @@ class ReadersIT {
       }
     }
     String said = read();
-    assertThat(said).as(said).doesNotContain("DIFFERS", "FAILED");
-    assertThat(said.lines().filter(line -> line.endsWith(" equal"))).hasSize((4 * 5 + 3) * 4);
+    // DuckDB has byte_stream_split for floating-point numbers only; once it reads ids, so may the
+    // docs.
+    String refused = "BYTE_STREAM_SPLIT encoding is only supported for FLOAT or DOUBLE data";
+    assertThat(said.lines().filter(line -> !line.endsWith(" equal")))
+        .as(said)
+        .hasSize(5)
+        .allMatch(line -> line.contains("byte_stream_split") && line.contains("with_duckdb FAILED"))
+        .allMatch(line -> line.contains(refused));
+    assertThat(said.lines().filter(line -> line.endsWith(" equal"))).hasSize((4 * 5 + 3) * 4 - 5);
   }
 
   private String read() throws IOException, InterruptedException {
