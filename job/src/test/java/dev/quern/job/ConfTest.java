@@ -18,7 +18,7 @@ import java.util.Properties;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Stream;
-import org.apache.hadoop.mapreduce.lib.output.FileOutputCommitter;
+import org.apache.hadoop.mapred.JobConf;
 import org.apache.logging.log4j.Level;
 import org.apache.logging.log4j.core.LoggerContext;
 import org.apache.logging.log4j.core.config.Configuration;
@@ -54,7 +54,7 @@ class ConfTest {
    * Keys whose entries are in modules of Spark that are not on this class path (spark-yarn and
    * spark-kubernetes, of which a distribution has the jars), from "Running Spark on YARN" and
    * "Running Spark on Kubernetes" of Spark 4.2's manual: written by hand, no test knows whether
-   * Spark has them. And one of Hadoop's, whose name the compiler checks.
+   * Spark has them.
    */
   private static final Set<String> ELSEWHERE =
       Set.of(
@@ -62,8 +62,9 @@ class ConfTest {
           "spark.kubernetes.container.image",
           "spark.kubernetes.namespace",
           "spark.kubernetes.authenticate.driver.serviceAccountName",
-          "spark.kubernetes.local.dirs.tmpfs",
-          "spark.hadoop." + FileOutputCommitter.FILEOUTPUTCOMMITTER_ALGORITHM_VERSION);
+          "spark.kubernetes.local.dirs.tmpfs");
+
+  private static final String HADOOP = "spark.hadoop.";
 
   @TempDir private Path folder;
 
@@ -98,6 +99,11 @@ class ConfTest {
                     .findFirst()
                     .orElseThrow(() -> new AssertionError(file + ": nothing reads " + key));
             entry.parse(value);
+          } else if (key.startsWith(HADOOP)) {
+            // Hadoop's own files of defaults have every key that is not deprecated.
+            assertThat(new JobConf().get(key.substring(HADOOP.length())))
+                .as("%s: %s, a key of Hadoop", file, key)
+                .isNotNull();
           } else if (!key.equals(SparkLauncher.SPARK_MASTER) && !ELSEWHERE.contains(key)) {
             ConfigEntry<?> entry = ConfigEntry.findEntry(key);
             assertThat(entry).as("%s: %s, a key of Spark", file, key).isNotNull();
