@@ -8,6 +8,7 @@ import java.time.temporal.ChronoUnit;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import org.apache.spark.SparkContext;
 import org.apache.spark.ui.SparkUI;
@@ -363,7 +364,7 @@ final class QuernTab extends SparkUITab {
                 .toString()
                 .replace('T', ' ')
                 .replace("Z", ""));
-        cell(run.state().name().toLowerCase(java.util.Locale.ROOT));
+        cell(run.state().name().toLowerCase(Locale.ROOT));
         cell(run.tokenizer());
         html.append("<td title=\"").append(text(run.engineReason())).append("\">");
         html.append(text(run.engine())).append("</td>");

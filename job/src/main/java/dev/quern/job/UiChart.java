@@ -1,5 +1,8 @@
 package dev.quern.job;
 
+import java.text.DecimalFormat;
+import java.text.DecimalFormatSymbols;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import scala.xml.Utility;
@@ -97,7 +100,7 @@ final class UiChart {
 
   /** Each with what it stands for as a tooltip. They decide the right axis, so they come first. */
   private StringBuilder bars() {
-    List<Bar> bars = new java.util.ArrayList<>();
+    List<Bar> bars = new ArrayList<>();
     ExecutorSample from = samples.get(0);
     ExecutorSample latest = samples.get(samples.size() - 1);
     for (ExecutorSample to : samples) {
@@ -175,8 +178,7 @@ final class UiChart {
   }
 
   private static String number(double value) {
-    String text = format("%.4f", value);
-    return text.replaceAll("\\.?0+$", "").isEmpty() ? "0" : text.replaceAll("\\.?0+$", "");
+    return new DecimalFormat("0.####", DecimalFormatSymbols.getInstance(Locale.ROOT)).format(value);
   }
 
   private void memory() {
