@@ -16,11 +16,14 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** {@code job/bin/quern} as a user runs it, with the jar of this build and the Spark it fetched. */
 @DisabledOnOs(OS.WINDOWS)
@@ -204,6 +207,46 @@ class LauncherIT {
             "50");
     assertThat(ran.code()).as(ran.errors()).isZero();
     assertThat(ran.output()).contains("50 read, 50 written");
+  }
+
+  /**
+   * Two executors in processes of their own, with the build's Spark and with the one of pyspark.
+   */
+  @ParameterizedTest
+  @Tag("long")
+  @ValueSource(booleans = {false, true})
+  void aClusterOfProcessesTokenizes(boolean sparkOfPython) throws Exception {
+    Path output = temporary.resolve("the output");
+    Map<String, String> variables =
+        sparkOfPython
+            ? Map.of("SPARK_HOME", PythonEnvironment.require().sparkHome().toString())
+            : Map.of();
+    Ran ran =
+        run(
+            ROOT.resolve("job/bin/quern"),
+            "",
+            variables,
+            "tokenize",
+            "--master",
+            "local-cluster[2,1,1024]",
+            "--conf",
+            "spark.driver.host=127.0.0.1",
+            "--conf",
+            "spark.driver.bindAddress=127.0.0.1",
+            "--input",
+            Files.copy(ROOT.resolve(SAMPLE), temporary.resolve("the sample.json")).toString(),
+            "--keep",
+            "id",
+            "--output",
+            output.toString());
+    assertThat(ran.code()).as(ran.errors()).isZero();
+    JsonNode summary = new ObjectMapper().readTree(output.resolve("_quern/summary.json").toFile());
+    assertThat(summary.at("/totals/documents").asLong()).isEqualTo(226);
+    assertThat(summary.at("/sampled/documents").asLong()).isEqualTo(226);
+    assertThat(summary.at("/executors")).as(summary.toString()).hasSize(2);
+    for (JsonNode executor : summary.at("/executors")) {
+      assertThat(executor.at("/id").asText()).as(summary.toString()).isIn("0", "1");
+    }
   }
 
   private Ran run(Path launcher, String input, String... arguments)
