@@ -114,8 +114,13 @@ final class TriplesReport {
     return line.date().substring(0, Math.min(10, line.date().length()));
   }
 
-  /** "qemu-s390x version 7.2.22 (Debian 1:7.2...)" without what is in brackets. */
+  /**
+   * "qemu-s390x version 7.2.22 (Debian 1:7.2...)" without what is in brackets; empty if nothing was
+   * run.
+   */
   private static String under(RecordLine line) {
-    return line.has("runner") ? ", " + line.text("runner").replaceFirst(" *\\(.*", "") : "";
+    return line.has("runner") && Triples.done(line.fields()) > 2
+        ? ", " + line.text("runner").replaceFirst(" *\\(.*", "")
+        : "";
   }
 }

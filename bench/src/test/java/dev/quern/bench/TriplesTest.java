@@ -30,6 +30,19 @@ class TriplesTest {
         .containsEntry("s390x-unknown-linux-gnu", false);
   }
 
+  /** That the README's table is the record's, {@link ReportTest} knows. */
+  @Test
+  void everyTargetOfTheTableIsRecorded() throws Exception {
+    Map<String, Boolean> recorded = new LinkedHashMap<>();
+    Report.read(ROOT.resolve("bench/record")).stream()
+        .filter(TriplesReport::isOne)
+        .forEach(
+            line -> recorded.put(line.text("target"), line.text("allocator").equals("mimalloc")));
+    assertThat(recorded)
+        .as("a new target, or another allocator? bench/bin/quern-bench triples --record")
+        .containsAllEntriesOf(Triples.table(ROOT));
+  }
+
   @Test
   void aRowKeepsTheNewestRunInWhichTheTestsRan() {
     Map<String, Object> old = line("a", "2026-01-01T00:00:00Z", "no: broken");
