@@ -138,13 +138,12 @@ enum QuernFunctions {
           "naïve"),
       "What is guaranteed: the result is `text` itself if that has no more than `max_tokens` tokens,"
           + " else a beginning of it; token_count of the result, with the same tokenizer and"
-          + " options, is at most `max_tokens`; and no character (code point) is cut. Its ids are as"
-          + " a rule the first ids of `text`, but need not be: alone, a beginning can have other"
-          + " tokens, and where it would have more than `max_tokens`, further tokens are cut off."
-          + " `max_tokens` counts special tokens that the options add. Of a long text only a"
-          + " beginning is tokenized that has 16 tokens more than asked for, and judged by: what is"
-          + " wrong in the rest is not seen. The result has the type of `text`, with U+FFFD for bad"
-          + " bytes under 'invalid_utf8' 'replace'."),
+          + " options, is at most `max_tokens`; no character (code point) is cut; and it ends where"
+          + " a token of `text` does. Its ids are as a rule the first ids of `text`, but need not"
+          + " be: alone, a beginning can have other tokens, and where it would have more than"
+          + " `max_tokens`, further tokens are cut off. `max_tokens` counts special tokens that the"
+          + " options add. The whole text is tokenized, whatever `max_tokens` is. The result has"
+          + " the type of `text`, with U+FFFD for bad bytes under 'invalid_utf8' 'replace'."),
 
   CHUNK_TOKENS(
       "chunk_tokens",

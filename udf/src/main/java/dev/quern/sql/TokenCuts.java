@@ -67,11 +67,6 @@ final class TokenCuts {
     }
   }
 
-  /** How many tokens the document has. */
-  int tokens() {
-    return tokens;
-  }
-
   /**
    * The end of a beginning of the document with at most {@code most} tokens: the whole of it if it
    * has no more, else the longest one that a cut ends, but for those that have more alone than

@@ -77,9 +77,6 @@ public final class TokenizerCall implements TokenizerChoice {
     }
   }
 
-  /** How many tokens more than asked for a window of a text must have to be taken for the text. */
-  private static final int WINDOW_MARGIN = 16;
-
   private final How how;
   private final TokenizerReference reference;
 
@@ -241,33 +238,10 @@ public final class TokenizerCall implements TokenizerChoice {
               + opened.added()
               + " special tokens are added to every text; give more, or leave out the option"
               + " 'add_special_tokens'");
-      // A window that is large enough for most texts at first; what is cut off costs nothing.
-      long window = 8 * Math.min(most, length) + 256;
-      while (true) {
-        int end = characterBegin(base, offset, length, window);
-        TokenCuts cuts = cuts(opened, base, offset, end, most - opened.added());
-        // Near its end a window may have other tokens than the text.
-        if (end == length || cuts.tokens() >= most + WINDOW_MARGIN) {
-          return cuts.truncated(most);
-        }
-        window *= 2;
-      }
+      return cuts(opened, base, offset, length, most - opened.added()).truncated(most);
     } catch (TokenizerException e) {
       throw explained(e);
     }
-  }
-
-  /** The begin of the character at {@code at}, or the length of the text if it is shorter. */
-  private static int characterBegin(Object base, long offset, int length, long at) {
-    if (at >= length) {
-      return length;
-    }
-    int begin = (int) at;
-    // Not further than a character of UTF-8 goes; other bytes are an error further on.
-    while (begin > at - 3 && (Platform.getByte(base, offset + begin) & 0xC0) == 0x80) {
-      begin--;
-    }
-    return begin;
   }
 
   /** The chunks of a STRING: an array of (text, begin, end, token_count). */

@@ -388,24 +388,6 @@ class PiecesTest {
         .isEqualTo("  ");
   }
 
-  @Test
-  void ofALongTextOnlyTheBeginningIsRead() {
-    assertThat(
-            TestSpark.<Integer>value(
-                "SELECT octet_length(truncate_tokens(string(concat(binary(repeat('word ', 100000)),"
-                    + " X'FF')), 50))"))
-        .isEqualTo(50 * 5 - 1);
-    for (String unit : List.of("東", "é", "🦙", "word ", "    ")) {
-      for (int most : new int[] {1, 5, 64}) {
-        String cut =
-            TestSpark.value(
-                "SELECT truncate_tokens(repeat('" + unit + "', 3000), " + most + ", 'gpt2')");
-        assertThat(unit.repeat(3000)).startsWith(cut);
-        assertThat(open("gpt2").tokenCount(cut)).isLessThanOrEqualTo(most).isGreaterThan(most - 4);
-      }
-    }
-  }
-
   // ---- Where calls stand -----------------------------------------------------------------------
 
   @Test
