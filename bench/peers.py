@@ -236,17 +236,22 @@ def main(task):
     return result
 
 
-if __name__ == "__main__":
+def serve(packages, work):
+    """The program: prints which packages there are, or does the task whose file is named; its errors are results."""
     if sys.argv[1] == "--versions":
-        print(json.dumps({package: version(package) for package in PACKAGES}))
-    else:
-        import numpy
+        print(json.dumps({package: version(package) for package in packages}))
+        return
+    with open(sys.argv[1]) as file:
+        task = json.load(file)
+    try:
+        result = work(task)
+    except Exception as error:
+        result = {"error": f"{type(error).__name__}: {error}"}
+    with open(task["result"], "w") as file:
+        json.dump(result, file)
 
-        with open(sys.argv[1]) as file:
-            task = json.load(file)
-        try:
-            result = main(task)
-        except Exception as error:
-            result = {"error": f"{type(error).__name__}: {error}"}
-        with open(task["result"], "w") as file:
-            json.dump(result, file)
+
+if __name__ == "__main__":
+    if sys.argv[1] != "--versions":
+        import numpy
+    serve(PACKAGES, main)

@@ -7,21 +7,13 @@ The passes are timed in the process: starting Python, imports and loading the to
 writes is kept until the next one begins, the last one's for the check.
 """
 import glob
-import importlib.metadata
-import json
 import os
 import shutil
-import sys
 import time
 
+from peers import memory, serve, version
+
 PACKAGES = ("gigatoken", "datatrove", "datasets")
-
-
-def version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 class Gigatoken:
@@ -126,15 +118,6 @@ class Datasets:
         return tokens
 
 
-def high_water():
-    """-> MiB of this process alone, None where there is no /proc"""
-    try:
-        with open("/proc/self/status") as status:
-            return round(int(status.read().split("VmHWM:")[1].split()[0]) / 1024, 1)
-    except OSError:
-        return None
-
-
 def main(task):
     os.environ["RAYON_NUM_THREADS"] = str(task["threads"])
     name = task["pipeline"]
@@ -153,19 +136,9 @@ def main(task):
         "seconds": seconds,
         "tokens": tokens,
         "output": before,
-        "vm_hwm_mib": high_water(),
+        "vm_hwm_mib": memory("VmHWM"),
     }
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--versions":
-        print(json.dumps({package: version(package) for package in PACKAGES}))
-    else:
-        with open(sys.argv[1]) as file:
-            task = json.load(file)
-        try:
-            result = main(task)
-        except Exception as error:
-            result = {"error": f"{type(error).__name__}: {error}"}
-        with open(task["result"], "w") as file:
-            json.dump(result, file)
+    serve(PACKAGES, main)

@@ -92,21 +92,7 @@ final class AllocatorCommand implements Callable<Integer> {
       description = "A built-in vocabulary or a tokenizer.json. Default: ${DEFAULT-VALUE}.")
   String tokenizer;
 
-  @Option(
-      names = "--corpus",
-      split = ",",
-      paramLabel = "PATH",
-      description =
-          "Files, or folders of them, as of quern-bench kernel. Default: the sample that ships with"
-              + " quern-job.")
-  List<Path> corpus = new ArrayList<>();
-
-  @Option(
-      names = "--text-column",
-      paramLabel = "NAME",
-      defaultValue = "text",
-      description = "Column or field that holds the text. Default: ${DEFAULT-VALUE}.")
-  String textColumn;
+  @Mixin CorpusOptions corpusOptions;
 
   @Option(
       names = "--mb",
@@ -401,11 +387,7 @@ final class AllocatorCommand implements Callable<Integer> {
   }
 
   private Corpus documents(Path folder) throws IOException {
-    Corpus whole =
-        Corpus.read(
-            corpus,
-            new Corpus.Options(textColumn, false, Math.round(megabytes * 1e6), 0),
-            folder.resolve("corpus"));
+    Corpus whole = corpusOptions.read(Math.round(megabytes * 1e6), folder.resolve("corpus"));
     return chunks == 0 ? whole : chunked(whole, chunks, folder.resolve("chunks"));
   }
 

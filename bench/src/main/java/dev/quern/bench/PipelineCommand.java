@@ -83,21 +83,7 @@ final class PipelineCommand implements Callable<Integer> {
       description = "A built-in vocabulary or a tokenizer.json. Default: ${DEFAULT-VALUE}.")
   String tokenizer;
 
-  @Option(
-      names = "--corpus",
-      split = ",",
-      paramLabel = "PATH",
-      description =
-          "Files, or folders of them, as of quern-bench kernel. Default: the sample that ships with"
-              + " quern-job.")
-  List<Path> corpus = new ArrayList<>();
-
-  @Option(
-      names = "--text-column",
-      paramLabel = "NAME",
-      defaultValue = "text",
-      description = "Column or field that holds the text. Default: ${DEFAULT-VALUE}.")
-  String textColumn;
+  @Mixin CorpusOptions corpusOptions;
 
   @Option(
       names = "--mb",
@@ -197,9 +183,7 @@ final class PipelineCommand implements Callable<Integer> {
                 : RecordOptions.root().resolve("bench").resolve("target").resolve("pipeline"));
     Path folder = Files.createTempDirectory(base, "run-");
     try {
-      Corpus documents =
-          Corpus.read(
-              corpus, new Corpus.Options(textColumn, false, 0, 0), folder.resolve("corpus"));
+      Corpus documents = corpusOptions.read(0, folder.resolve("corpus"));
       PipelineInput input = PipelineInput.of(documents, Math.round(megabytes * 1e6), base);
       progress.printf(
           Locale.ROOT,

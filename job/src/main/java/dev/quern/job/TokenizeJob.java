@@ -33,9 +33,10 @@ public final class TokenizeJob {
   private static final Logger LOG = LoggerFactory.getLogger(TokenizeJob.class);
 
   /**
-   * Bytes of an output file for a byte of text, by format, codec and encoding: measured with
-   * o200k_base over English, code, Chinese, Japanese and Korean. Most text differs by up to a
-   * factor of two, text with very many ids a byte by up to three.
+   * Bytes of an output file for a byte of text, by format and codec, with o200k_base over English,
+   * code, Chinese, Japanese and Korean: measured, but for Parquet's zstd, gzip and none, which are
+   * estimates, and whatever --encoding is. Most text differs by up to a factor of two, text with
+   * very many ids a byte by up to three.
    */
   private static final Map<String, Double> OUTPUT_PER_TEXT =
       Map.of(
