@@ -40,7 +40,9 @@ impl Places {
             let takes = token.rstrip && text.last().is_some_and(u8::is_ascii_alphabetic);
             let sees = token.single_word && text.first() == Some(&b' ');
             places.before_space &= !(inside || takes || sees);
-            let takes = token.lstrip && text.first().is_some_and(|byte| begins_line(*byte));
+            // What is no ASCII may be a letter and a mark in the document, of which NFC makes one.
+            let begins = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+            let takes = token.lstrip && text.first().is_some_and(begins);
             places.behind_newline &= !(text.contains(&b'\n') || takes);
         }
         places

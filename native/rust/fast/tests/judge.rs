@@ -726,6 +726,26 @@ fn heap_merge(symbols: &mut Vec<u32>, merges: &HashMap<(u32, u32), (u32, u32)>) 
     symbols.retain(|s| *s != GONE);
 }
 
+/// An added token takes the newline before it, and begins with a letter only where NFC has not been yet.
+#[test]
+fn no_cut_before_a_letter_that_nfc_changes() {
+    let (_, normalizer, pre) = families().into_iter().find(|(name, ..)| *name == "qwen").unwrap();
+    let mut file: serde_json::Value =
+        serde_json::from_str(&small(&mut Random(seed()), normalizer, &pre, false, false)).unwrap();
+    let id = file["model"]["vocab"].as_object().unwrap().len() as u32;
+    file["added_tokens"] = serde_json::json!([{
+        "id": id, "content": "e\u{301}", "single_word": false, "lstrip": true, "rstrip": false,
+        "normalized": true, "special": false,
+    }]);
+    let json = file.to_string();
+    let t = FastTokenizer::from_json(json.as_bytes(), &Options::default()).unwrap();
+    let text = "x\ne\u{301}the";
+    let ids = t.encode(&mut ThreadState::new(0), text).unwrap();
+    assert_eq!(ids, judge(&json, SpecialInText::Text).encode_fast(text, false).unwrap().get_ids());
+    assert_eq!(ids[1], id);
+    assert_eq!(t.cut(text.as_bytes()), 0);
+}
+
 /// At every place that is offered the ids of the parts are those of the whole.
 #[test]
 fn documents_may_be_cut() {
