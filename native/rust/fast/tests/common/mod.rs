@@ -219,16 +219,16 @@ pub fn small(r: &mut Random, normalizer: &str, pre: &str, ignore_merges: bool, o
     for _ in 0..400 {
         words.push(text(r, 3).bytes().map(usize::from).collect());
     }
+    let mut counts: HashMap<(usize, usize), usize> = HashMap::new();
+    for p in words.iter().flat_map(|w| w.windows(2)) {
+        *counts.entry((p[0], p[1])).or_default() += 1;
+    }
     for _ in 0..500 {
-        let mut counts: HashMap<(usize, usize), usize> = HashMap::new();
-        for w in &words {
-            for p in w.windows(2) {
-                *counts.entry((p[0], p[1])).or_default() += 1;
-            }
-        }
-        let mut best: Vec<_> = counts.into_iter().collect();
-        best.sort_by_key(|(p, n)| (std::cmp::Reverse(*n), *p));
-        let (a, b) = best[r.below(best.len().min(8))].0;
+        let mut best: Vec<_> = counts.iter().map(|(p, n)| (std::cmp::Reverse(*n), *p)).collect();
+        let few = best.len().min(8);
+        best.select_nth_unstable(few - 1);
+        best[..few].sort_unstable();
+        let (a, b) = best[r.below(few)].1;
         let mut made = tokens[a].clone();
         made.extend(&tokens[b]);
         let id = tokens.iter().position(|t| *t == made).unwrap_or_else(|| {
@@ -236,7 +236,14 @@ pub fn small(r: &mut Random, normalizer: &str, pre: &str, ignore_merges: bool, o
             tokens.len() - 1
         });
         merges.push((a, b));
-        for w in &mut words {
+        for w in words.iter_mut().filter(|w| w.windows(2).any(|p| p == [a, b])) {
+            for p in w.windows(2) {
+                let count = counts.get_mut(&(p[0], p[1])).unwrap();
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&(p[0], p[1]));
+                }
+            }
             let mut i = 0;
             while i + 1 < w.len() {
                 if w[i] == a && w[i + 1] == b {
@@ -244,6 +251,9 @@ pub fn small(r: &mut Random, normalizer: &str, pre: &str, ignore_merges: bool, o
                     w.remove(i + 1);
                 }
                 i += 1;
+            }
+            for p in w.windows(2) {
+                *counts.entry((p[0], p[1])).or_default() += 1;
             }
         }
     }
