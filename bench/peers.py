@@ -231,6 +231,7 @@ def main(task):
         "warm_median_mb_s": speed(sum(sizes), middle),
         "warm_passes": len(warm),
     }
+    result["vm_peak_mib"] = memory("VmPeak")
     if task["passes"]:
         result["rss_after_mib"] = rss_after
     return result

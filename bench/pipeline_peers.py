@@ -137,6 +137,7 @@ def main(task):
         "tokens": tokens,
         "output": before,
         "vm_hwm_mib": memory("VmHWM"),
+        "vm_peak_mib": memory("VmPeak"),
     }
 
 

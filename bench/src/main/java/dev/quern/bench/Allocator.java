@@ -308,6 +308,7 @@ final class Allocator {
         Spread spread = Spread.of(own.speed.stream().map(s -> speed(s, speed, place)).toList());
         Record.putSpread(line, speed + "_mb_s", spread, 3);
       }
+      Record.putTokensPerSecond(line, "median_mb_s");
     }
     if (own.memory.get("library_bytes") != null && contender.isPacked()) {
       line.put("library_bytes", own.memory.get("library_bytes"));

@@ -417,7 +417,9 @@ final class Kernel {
             "load_s", "cold_mb_s", "steady_mb_s", "warm_mb_s", "warm_median_mb_s", "count_mb_s")) {
       spread(line, quantity, quantity, 4, samples);
     }
-    for (String quantity : List.of("rss_start_mib", "rss_load_mib", "rss_pass_mib", "vm_hwm_mib")) {
+    Record.putTokensPerSecond(line, "steady_mb_s");
+    for (String quantity :
+        List.of("rss_start_mib", "rss_load_mib", "rss_pass_mib", "vm_hwm_mib", "vm_peak_mib")) {
       spread(line, quantity, quantity, 1, samples);
     }
     if (last.get("rss_after_mib") instanceof Map<?, ?> passes) {

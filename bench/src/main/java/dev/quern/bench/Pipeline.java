@@ -324,7 +324,8 @@ final class Pipeline {
     for (String quantity : List.of("session_s", "cold_mb_s", "warm_mb_s", "warm_median_mb_s")) {
       spread(line, quantity, 2, own);
     }
-    for (String quantity : List.of("vm_hwm_mib", "tree_rss_mib")) {
+    Record.putTokensPerSecond(line, "warm_median_mb_s");
+    for (String quantity : List.of("vm_hwm_mib", "vm_peak_mib", "tree_rss_mib")) {
       spread(line, quantity, 1, own);
     }
     if (pipeline.equals("quern")) {

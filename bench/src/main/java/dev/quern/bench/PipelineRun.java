@@ -55,7 +55,9 @@ final class PipelineRun {
       default -> result.putAll(passes(session, task));
     }
     result.put("heap_mib", Runtime.getRuntime().maxMemory() >> 20);
-    result.put("vm_hwm_mib", ProcessMemory.now().get("VmHWM"));
+    Map<String, Double> memory = ProcessMemory.now();
+    result.put("vm_hwm_mib", memory.get("VmHWM"));
+    result.put("vm_peak_mib", memory.get("VmPeak"));
     return result;
   }
 

@@ -100,6 +100,16 @@ final class Record {
     line.put(quantity + "_spread", rounded(spread.relative(), 3));
   }
 
+  /** tokens_s, at the speed of this field of the line, if it has it. */
+  static void putTokensPerSecond(Map<String, Object> line, String speed) {
+    if (line.get(speed) instanceof Number megabytes
+        && line.get("tokens") instanceof Number tokens
+        && line.get("bytes") instanceof Number bytes) {
+      double each = tokens.doubleValue() / bytes.doubleValue();
+      line.put("tokens_s", Math.round(megabytes.doubleValue() * 1e6 * each));
+    }
+  }
+
   static double rounded(double value, int digits) {
     return BigDecimal.valueOf(value).setScale(digits, RoundingMode.HALF_EVEN).doubleValue();
   }

@@ -50,7 +50,7 @@ import scala.jdk.javaapi.CollectionConverters;
           + " disk.",
       "",
       "Spark's own Parquet writer is one of the contenders: all of them are driven as Spark drives"
-          + " a writer, row by row. Before anything is timed, each contender's file is read by Spark"
+          + " a writer, row by row, and timed by JMH, a file each. Before anything is timed, each contender's file is read by Spark"
           + " and has to give the ids back.",
       "",
     })
@@ -263,14 +263,16 @@ final class WritersCommand implements Callable<Integer> {
     Map<Contender, Long> sizes = new HashMap<>();
     for (Contender contender : contenders) {
       Path file = folder.resolve("file");
-      write(session, contender, input, file);
+      WritersBenchmark.seconds(new OneFile(session, contender, input, file));
       sizes.put(contender, Files.size(file));
       verify(session, contender, input, file);
       samples.put(contender, new ArrayList<>());
     }
     for (int round = 0; round < rounds; round++) {
       for (Contender contender : contenders) {
-        double seconds = write(session, contender, input, folder.resolve("file"));
+        double seconds =
+            WritersBenchmark.seconds(
+                new OneFile(session, contender, input, folder.resolve("file")));
         samples.get(contender).add(input.corpus().bytes() * input.times() / 1e6 / seconds);
       }
       progress.printf("round %d of %d%n", round + 1, rounds);
@@ -296,6 +298,7 @@ final class WritersCommand implements Callable<Integer> {
       line.put("level", contender.level());
       Spread speed = Spread.of(samples.get(contender));
       Record.putSpread(line, "mb_s", speed, 1);
+      Record.putTokensPerSecond(line, "mb_s");
       line.put(
           "ids_mb_s",
           Record.rounded(
@@ -310,30 +313,48 @@ final class WritersCommand implements Callable<Integer> {
     return lines;
   }
 
-  /** Writes a file as a task of Spark does; returns the seconds from its opening to its end. */
-  private static double write(SparkSession session, Contender contender, Input input, Path file)
-      throws IOException {
-    Files.deleteIfExists(file);
-    Files.deleteIfExists(file.resolveSibling("." + file.getFileName() + ".crc"));
-    scala.collection.immutable.Map<String, String> options =
-        Map$.MODULE$.from(CollectionConverters.asScala(contender.options()));
-    Job job =
-        Job.getInstance(
-            ((org.apache.spark.sql.classic.SparkSession) session)
-                .sessionState()
-                .newHadoopConfWithOptions(options));
-    OutputWriterFactory factory = contender.writer().prepareWrite(session, job, options, SCHEMA);
-    TaskAttemptContextImpl context =
-        new TaskAttemptContextImpl(job.getConfiguration(), new TaskAttemptID());
-    long begun = System.nanoTime();
-    OutputWriter writer = factory.newInstance(file.toString(), SCHEMA, context);
-    for (int i = 0; i < input.times(); i++) {
-      for (InternalRow row : input.rows()) {
-        writer.write(row);
-      }
+  /** A file as a task of Spark writes it. */
+  private static final class OneFile implements WritersBenchmark.Task {
+    private final SparkSession session;
+    private final Contender contender;
+    private final Input input;
+    private final Path file;
+    private OutputWriterFactory factory;
+    private TaskAttemptContextImpl context;
+
+    OneFile(SparkSession session, Contender contender, Input input, Path file) {
+      this.session = session;
+      this.contender = contender;
+      this.input = input;
+      this.file = file;
     }
-    writer.close();
-    return (System.nanoTime() - begun) / 1e9;
+
+    @Override
+    public void prepare() throws IOException {
+      Files.deleteIfExists(file);
+      Files.deleteIfExists(file.resolveSibling("." + file.getFileName() + ".crc"));
+      scala.collection.immutable.Map<String, String> options =
+          Map$.MODULE$.from(CollectionConverters.asScala(contender.options()));
+      Job job =
+          Job.getInstance(
+              ((org.apache.spark.sql.classic.SparkSession) session)
+                  .sessionState()
+                  .newHadoopConfWithOptions(options));
+      factory = contender.writer().prepareWrite(session, job, options, SCHEMA);
+      context = new TaskAttemptContextImpl(job.getConfiguration(), new TaskAttemptID());
+    }
+
+    @Override
+    public long write() {
+      OutputWriter writer = factory.newInstance(file.toString(), SCHEMA, context);
+      for (int i = 0; i < input.times(); i++) {
+        for (InternalRow row : input.rows()) {
+          writer.write(row);
+        }
+      }
+      writer.close();
+      return (long) input.times() * input.rows().size();
+    }
   }
 
   /** Reads a file, all columns, and compares. */

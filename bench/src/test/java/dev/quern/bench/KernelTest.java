@@ -97,6 +97,9 @@ class KernelTest {
           .isPositive()
           .isLessThanOrEqualTo((double) line.get("cold_mb_s"));
       assertThat((long) line.get("tokens")).isBetween(5_000L, sample.bytes());
+      double bytesPerToken = (double) sample.bytes() / (long) line.get("tokens");
+      double speed = (double) line.get("steady_mb_s");
+      assertThat((long) line.get("tokens_s") * bytesPerToken / 1e6).isCloseTo(speed, within(0.01));
       assertThat((List<?>) line.get("samples")).hasSize(1);
     }
     Map<?, ?> over = (Map<?, ?>) ((Map<?, ?>) lines.get(0).get("over")).get("jtokkit");

@@ -105,6 +105,7 @@ class PeersTest {
                   "rss_load_mib",
                   "rss_pass_mib",
                   "vm_hwm_mib",
+                  "vm_peak_mib",
                   "rss_after_10_mib"));
     }
   }

@@ -8,6 +8,7 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -104,7 +105,7 @@ class ReportTest {
 
   @SafeVarargs
   private static Report report(Map<String, Object>... lines) {
-    return new Report(List.of(lines).stream().map(RecordLine::new).toList());
+    return new Report(Arrays.stream(lines).map(RecordLine::new).toList());
   }
 
   private static Map<String, Object> ratio(double times) {
