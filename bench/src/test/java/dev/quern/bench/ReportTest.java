@@ -8,7 +8,6 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -105,7 +104,11 @@ class ReportTest {
 
   @SafeVarargs
   private static Report report(Map<String, Object>... lines) {
-    return new Report(Arrays.stream(lines).map(RecordLine::new).toList());
+    List<RecordLine> all = new ArrayList<>();
+    for (Map<String, Object> line : lines) {
+      all.add(new RecordLine(line));
+    }
+    return new Report(all);
   }
 
   private static Map<String, Object> ratio(double times) {
