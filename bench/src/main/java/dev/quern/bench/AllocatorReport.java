@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
 import java.util.function.Predicate;
+import java.util.stream.Stream;
 
 /**
  * What the record says of one machine about allocators (lines of kind allocator), beside the
@@ -165,7 +166,8 @@ final class AllocatorReport {
                               times(other.mimalloc, "rss")))
                   .orElse("")));
     }
-    List<RecordLine> lines = speeds.stream().map(Pair::mimalloc).toList();
+    List<RecordLine> lines =
+        Stream.concat(speeds.stream(), memory.stream()).map(Pair::mimalloc).toList();
     RecordLine first = lines.get(0);
     return Markdown.table(
             List.of(
