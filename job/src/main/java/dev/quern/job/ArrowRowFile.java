@@ -53,6 +53,10 @@ final class ArrowRowFile implements RowFile {
   private static final long BATCH_BYTES = 16L << 20;
 
   private static final int BATCH_ROWS = 1 << 16;
+
+  /** Arrow's reader for Java takes batches of less than 2 GiB, with what describes them. */
+  private static final long LONGEST_ROW = Integer.MAX_VALUE - (1L << 20);
+
   private static final AtomicLong NUMBER = new AtomicLong();
 
   private final List<AutoCloseable> resources = new ArrayList<>();
@@ -240,6 +244,11 @@ final class ArrowRowFile implements RowFile {
       }
       int length = array.numElements();
       lists.startNewValue(index);
+      if (count == 0 && elements.getValueCapacity() < length) {
+        // A large array gets what it needs; to double up to that would take three times as much.
+        elements.clear();
+        elements.allocateNew(length);
+      }
       while (elements.getValueCapacity() < count + length) {
         elements.reAlloc();
       }
@@ -283,24 +292,33 @@ final class ArrowRowFile implements RowFile {
   public void write(InternalRow row) throws IOException {
     try {
       append(row);
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException | RuntimeException | Error e) {
       failed = true;
       throw e;
     }
   }
 
   private void append(InternalRow row) throws IOException {
-    // Offsets in a batch are 32 bits wide.
     long bytes = 0;
     for (TokenVector column : tokens) {
       if (!row.isNullAt(column.ordinal)) {
-        bytes += (long) row.getArray(column.ordinal).numElements() * Integer.BYTES;
+        int length = row.getArray(column.ordinal).numElements();
+        RowFile.checkLength(length, column.lists.getName());
+        bytes += (long) length * Integer.BYTES + length / Byte.SIZE;
       }
       bytes += Integer.BYTES;
     }
     otherRow.project(row);
     for (int i = 0; i < otherSchema.size(); i++) {
       bytes += bytes(otherRow, i, otherSchema.apply(i).dataType());
+    }
+    if (bytes > LONGEST_ROW) {
+      throw new IllegalArgumentException(
+          "a row of "
+              + bytes
+              + " bytes is more than a record batch of an Arrow file holds ("
+              + LONGEST_ROW
+              + "): split its arrays or texts before the write");
     }
     if (batchRows > 0 && (batchBytes + bytes > BATCH_BYTES || batchRows == BATCH_ROWS)) {
       flush();

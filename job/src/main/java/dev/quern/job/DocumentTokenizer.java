@@ -156,12 +156,16 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
 
   @Override
   public boolean hasNext() {
-    while (next == null && documents.hasNext()) {
-      InternalRow candidate = documents.next();
-      countRow(candidate);
-      if (settings.sample() >= 1 || isSampled(candidate)) {
-        next = candidate;
+    try {
+      while (next == null && documents.hasNext()) {
+        InternalRow candidate = documents.next();
+        countRow(candidate);
+        if (settings.sample() >= 1 || isSampled(candidate)) {
+          next = candidate;
+        }
       }
+    } catch (OutOfMemoryError e) {
+      throw HeapSpace.explain(e, "reading the next documents");
     }
     return next != null;
   }
@@ -175,7 +179,11 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
     next = null;
     counts.documents++;
     metrics.documents.add(1);
-    tokenize(document);
+    try {
+      tokenize(document);
+    } catch (OutOfMemoryError e) {
+      throw HeapSpace.explain(e, "tokenizing " + describe(document));
+    }
     result.project(joined.apply(document, made));
     return result;
   }
@@ -222,16 +230,21 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
       count = buffer.count();
       int end = settings.endOfText() < 0 ? 0 : 1;
       long size = bytesOf((long) count + end);
-      if (size > ByteArrayMethods.MAX_ROUNDED_ARRAY_LENGTH) {
+      if ((long) count + end > RowFile.LONGEST_ARRAY) {
         setAside(
             document,
             QuarantineReason.TOO_LARGE,
             null,
             (long) length,
-            count + " ids, more than an array holds");
+            count + " ids, more than a row of a file holds (" + RowFile.LONGEST_ARRAY + ")");
         return;
       }
-      fill(buffer, count, end, (int) size);
+      if (size > KEPT_BYTES && !verified) {
+        // Where they are: the second encoding of one that is verified would overwrite them.
+        point(null, buffer.handOver(header((long) count + end), size), count, end, size);
+      } else {
+        fill(buffer, count, end, (int) size);
+      }
       Arrays.fill(made.values(), null);
       made.update(0, ids);
       made.update(1, count + end);
@@ -315,28 +328,40 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
         + (task == null ? 0 : task.partitionId());
   }
 
-  private static long bytesOf(long count) {
-    return UnsafeArrayData.calculateHeaderPortionInBytes(count)
-        + ByteArrayMethods.roundNumberOfBytesToNearestWord(count * Integer.BYTES);
+  private static long header(long count) {
+    return UnsafeArrayData.calculateHeaderPortionInBytes(count);
   }
 
-  /** Lays the ids out as an UnsafeArrayData: count, a bit for each null, the ids. */
+  private static long bytesOf(long count) {
+    return header(count) + ByteArrayMethods.roundNumberOfBytesToNearestWord(count * Integer.BYTES);
+  }
+
+  /** Copies the ids into the heap. */
   private void fill(IdBuffer buffer, int count, int end, int size) {
     boolean outgrown = idBytes.length > KEPT_BYTES && size < idBytes.length / 4;
     if (size > idBytes.length || outgrown) {
       // An outlier's is as large as it must be.
       idBytes = new byte[size > KEPT_BYTES ? size : Math.max(1 << 16, size + size / 2)];
     }
-    int header = (int) UnsafeArrayData.calculateHeaderPortionInBytes((long) count + end);
-    Platform.setMemory(idBytes, Platform.BYTE_ARRAY_OFFSET, header, (byte) 0);
-    Platform.putLong(idBytes, Platform.BYTE_ARRAY_OFFSET, (long) count + end);
-    long at = Platform.BYTE_ARRAY_OFFSET + (long) header;
-    buffer.copyTo(idBytes, at);
-    idsAt = at;
+    idsAt = Platform.BYTE_ARRAY_OFFSET + header((long) count + end);
+    buffer.copyTo(idBytes, idsAt);
+    point(idBytes, Platform.BYTE_ARRAY_OFFSET, count, end, size);
+  }
+
+  /**
+   * Makes ids an UnsafeArrayData: their count and a bit for each null before them, the end of text
+   * behind them.
+   *
+   * @param base with offset, where it begins; the ids are there already
+   */
+  private void point(Object base, long offset, int count, int end, long size) {
+    long header = header((long) count + end);
+    Platform.setMemory(base, offset, header, (byte) 0);
+    Platform.putLong(base, offset, (long) count + end);
     if (end > 0) {
-      Platform.putInt(idBytes, at + (long) count * Integer.BYTES, settings.endOfText());
+      Platform.putInt(base, offset + header + (long) count * Integer.BYTES, settings.endOfText());
     }
-    ids.pointTo(idBytes, Platform.BYTE_ARRAY_OFFSET, size);
+    ids.pointTo(base, offset, (int) size);
   }
 
   private void setAside(

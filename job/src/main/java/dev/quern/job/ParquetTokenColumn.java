@@ -1,6 +1,8 @@
 package dev.quern.job;
 
 import java.io.IOException;
+import java.nio.ByteOrder;
+import org.apache.arrow.memory.util.MemoryUtil;
 import org.apache.parquet.bytes.BytesInput;
 import org.apache.parquet.column.ColumnDescriptor;
 import org.apache.parquet.column.Encoding;
@@ -8,7 +10,6 @@ import org.apache.parquet.column.page.DictionaryPage;
 import org.apache.parquet.column.page.PageWriter;
 import org.apache.parquet.column.statistics.IntStatistics;
 import org.apache.parquet.column.statistics.Statistics;
-import org.apache.parquet.schema.PrimitiveType;
 import org.apache.parquet.schema.Type.Repetition;
 import org.apache.spark.sql.catalyst.expressions.UnsafeArrayData;
 import org.apache.spark.sql.catalyst.util.ArrayData;
@@ -26,9 +27,6 @@ final class ParquetTokenColumn {
   /** Buffers that a huge array has made larger than this are given up again. */
   static final int KEPT_BYTES = 4 << 20;
 
-  /** Ids of an array at most: with its levels, in any encoding, it has to fit a page of 2 GiB. */
-  private static final int LONGEST = (1 << 29) - (1 << 24);
-
   /** The level of an array that is NULL. Those of elements depend on what may be NULL. */
   private static final int NULL_ARRAY = 0;
 
@@ -36,6 +34,9 @@ final class ParquetTokenColumn {
   private final int mostIds;
   private final int mostRows;
   private final IdEncoding.Encoder encoder;
+
+  /** Whether a page's bytes are those of the array. */
+  private final boolean asItLies;
 
   private final int emptyArray;
   private final int nullElement;
@@ -59,6 +60,8 @@ final class ParquetTokenColumn {
       ColumnDescriptor descriptor, IdEncoding encoding, int pageBytes, int pageRows) {
     this.descriptor = descriptor;
     this.encoder = encoding.encoder();
+    this.asItLies =
+        encoding == IdEncoding.PLAIN && ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN;
     this.mostIds = Math.max(1, pageBytes / Integer.BYTES);
     this.mostRows = pageRows;
     this.ids = new int[mostIds];
@@ -85,17 +88,7 @@ final class ParquetTokenColumn {
    */
   boolean write(ArrayData array) throws IOException {
     int length = array == null ? 0 : array.numElements();
-    if (length > LONGEST) {
-      throw new IllegalArgumentException(
-          "an array of "
-              + length
-              + " ids in column "
-              + descriptor.getPath()[0]
-              + " is more than a page of a Parquet file holds ("
-              + LONGEST
-              + "): split it before; the job sets documents aside that are longer than"
-              + " --max-document-bytes");
-    }
+    RowFile.checkLength(length, descriptor.getPath()[0]);
     boolean full = rows > 0 && ((long) count + length > mostIds || rows == mostRows);
     if (full) {
       writePage();
@@ -109,19 +102,16 @@ final class ParquetTokenColumn {
     if (length > 1) {
       repetitions.add(1, length - 1);
     }
-    if (count + length > ids.length) {
-      ids = new int[length];
-    }
     if (array instanceof UnsafeArrayData unsafe && !hasNulls(unsafe)) {
-      Platform.copyMemory(
-          unsafe.getBaseObject(),
-          unsafe.getBaseOffset() + UnsafeArrayData.calculateHeaderPortionInBytes(length),
-          ids,
-          Platform.INT_ARRAY_OFFSET + (long) count * Integer.BYTES,
-          (long) length * Integer.BYTES);
-      count += length;
       define(element, length);
+      if (length > mostIds && asItLies) {
+        writePage(unsafe);
+        return true;
+      }
+      makeRoom(length);
+      copy(unsafe, 0, length);
     } else {
+      makeRoom(length);
       for (int i = 0; i < length; i++) {
         if (array.isNullAt(i)) {
           define(nullElement, 1);
@@ -132,6 +122,29 @@ final class ParquetTokenColumn {
       }
     }
     return full;
+  }
+
+  private void makeRoom(int length) {
+    if (count + length > ids.length) {
+      ids = new int[length];
+    }
+  }
+
+  /** Appends a part of an array without NULLs. */
+  private void copy(UnsafeArrayData array, int from, int length) {
+    Platform.copyMemory(
+        array.getBaseObject(),
+        elements(array) + (long) from * Integer.BYTES,
+        ids,
+        Platform.INT_ARRAY_OFFSET + (long) count * Integer.BYTES,
+        (long) length * Integer.BYTES);
+    count += length;
+  }
+
+  /** Where its elements begin, for Platform. */
+  private static long elements(UnsafeArrayData array) {
+    return array.getBaseOffset()
+        + UnsafeArrayData.calculateHeaderPortionInBytes((long) array.numElements());
   }
 
   private void define(int level, int times) {
@@ -169,13 +182,44 @@ final class ParquetTokenColumn {
   }
 
   private void writePage() throws IOException {
-    BytesInput values = encoder.encode(ids, count);
-    PrimitiveType type = descriptor.getPrimitiveType();
+    IntStatistics statistics = statistics();
+    addRange(statistics);
+    writePage(encoder.encode(ids, count), statistics);
+    if (ids.length > mostIds && (long) ids.length * Integer.BYTES > KEPT_BYTES) {
+      ids = new int[mostIds];
+    }
+  }
+
+  /**
+   * Writes the page of one large array. Its ids are encoded where they lie: each copy of a document
+   * of 500 MB would take as much again.
+   */
+  private void writePage(UnsafeArrayData array) throws IOException {
+    int length = array.numElements();
+    IntStatistics statistics = statistics();
+    for (int from = 0; from < length; from += count) {
+      count = 0;
+      copy(array, from, Math.min(ids.length, length - from));
+      addRange(statistics);
+    }
+    int bytes = Math.toIntExact((long) length * Integer.BYTES);
+    BytesInput values =
+        array.getBaseObject() instanceof byte[] lying
+            ? BytesInput.from(
+                lying, Math.toIntExact(elements(array) - Platform.BYTE_ARRAY_OFFSET), bytes)
+            : BytesInput.from(MemoryUtil.directBuffer(elements(array), bytes));
+    count = length;
+    writePage(values, statistics);
+  }
+
+  private void writePage(BytesInput values, IntStatistics statistics) throws IOException {
+    // As Parquet's own writer counts: an array that is NULL or empty is a null among the elements.
+    statistics.setNumNulls((long) levels - count);
     pages.writePage(
         BytesInput.concat(repetitions.bytes(), definitions.bytes(), values),
         levels,
         rows,
-        statistics(type),
+        statistics,
         Encoding.RLE,
         Encoding.RLE,
         encoder.encoding());
@@ -184,24 +228,23 @@ final class ParquetTokenColumn {
     count = 0;
     levels = 0;
     rows = 0;
-    if (ids.length > mostIds && (long) ids.length * Integer.BYTES > KEPT_BYTES) {
-      ids = new int[mostIds];
-    }
   }
 
-  private Statistics<?> statistics(PrimitiveType type) {
-    IntStatistics statistics = (IntStatistics) Statistics.createStats(type);
-    // As Parquet's own writer counts: an array that is NULL or empty is a null among the elements.
-    statistics.setNumNulls((long) levels - count);
-    if (count > 0) {
-      int min = Integer.MAX_VALUE;
-      int max = Integer.MIN_VALUE;
-      for (int i = 0; i < count; i++) {
-        min = Math.min(min, ids[i]);
-        max = Math.max(max, ids[i]);
-      }
-      statistics.setMinMax(min, max);
+  private IntStatistics statistics() {
+    return (IntStatistics) Statistics.createStats(descriptor.getPrimitiveType());
+  }
+
+  /** Adds the range of {@link #ids} as they are now. */
+  private void addRange(IntStatistics statistics) {
+    if (count == 0) {
+      return;
     }
-    return statistics;
+    int min = statistics.hasNonNullValue() ? statistics.getMin() : Integer.MAX_VALUE;
+    int max = statistics.hasNonNullValue() ? statistics.getMax() : Integer.MIN_VALUE;
+    for (int i = 0; i < count; i++) {
+      min = Math.min(min, ids[i]);
+      max = Math.max(max, ids[i]);
+    }
+    statistics.setMinMax(min, max);
   }
 }

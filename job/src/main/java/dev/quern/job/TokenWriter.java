@@ -58,6 +58,14 @@ final class TokenWriter extends OutputWriter {
       }
     } catch (IOException e) {
       throw new UncheckedIOException("can't write to " + path, e);
+    } catch (OutOfMemoryError e) {
+      throw HeapSpace.explain(
+          e,
+          row.isNullAt(columns.idsOrdinal())
+              ? "writing a document set aside"
+              : "writing a document of "
+                  + row.getArray(columns.idsOrdinal()).numElements()
+                  + " ids");
     }
   }
 

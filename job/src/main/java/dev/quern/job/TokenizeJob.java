@@ -32,23 +32,6 @@ import scala.jdk.javaapi.CollectionConverters;
 public final class TokenizeJob {
   private static final Logger LOG = LoggerFactory.getLogger(TokenizeJob.class);
 
-  /**
-   * Bytes of an output file for a byte of text, by format and codec, with o200k_base over English,
-   * code, Chinese, Japanese and Korean: measured, but for Parquet's zstd, gzip and none, which are
-   * estimates, and whatever --encoding is. Most text differs by up to a factor of two, text with
-   * very many ids a byte by up to three.
-   */
-  private static final Map<String, Double> OUTPUT_PER_TEXT =
-      Map.of(
-          "parquet/zstd", 0.28,
-          "parquet/gzip", 0.28,
-          "parquet/snappy", 0.42,
-          "parquet/lz4", 0.42,
-          "parquet/none", 0.95,
-          "arrow/zstd", 0.33,
-          "arrow/lz4", 0.45,
-          "arrow/none", 1.07);
-
   private static final long SMALLEST_SPLIT = 1L << 20;
 
   private final org.apache.spark.sql.classic.SparkSession session;
@@ -255,6 +238,9 @@ public final class TokenizeJob {
     conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS");
     // Our files have one name a task; what else may set this would part them by rows.
     conf.set("spark.sql.files.maxRecordsPerFile", "0");
+    // A column of a huge document gets a fifth more memory than it needs, instead of twice as much,
+    // and gives it back after its batch.
+    conf.set("spark.sql.inMemoryColumnarStorage.hugeVectorThreshold", "64m");
     if (corpus.files() > 0) {
       conf.set("spark.sql.files.maxPartitionBytes", splitBytes(corpus) + "b");
       // Spark's default of 4 MiB is for scans; for tokenizing, a file of 1 MiB is worth a task.
@@ -271,7 +257,7 @@ public final class TokenizeJob {
 
   private double outputPerInput(Corpus corpus) {
     return corpus.textPerByte()
-        * OUTPUT_PER_TEXT.get(options.format() + "/" + options.compression())
+        * WriteOptions.of(options.format(), options.writeOptions()).bytesPerText(options.format())
         * options.sample();
   }
 

@@ -18,6 +18,9 @@ import java.util.Map;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.mapreduce.Job;
+import org.apache.hadoop.mapreduce.TaskAttemptID;
+import org.apache.hadoop.mapreduce.task.TaskAttemptContextImpl;
 import org.apache.parquet.column.Encoding;
 import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.metadata.BlockMetaData;
@@ -28,9 +31,12 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.catalyst.expressions.GenericInternalRow;
+import org.apache.spark.sql.catalyst.expressions.UnsafeArrayData;
 import org.apache.spark.sql.types.DataType;
 import org.apache.spark.sql.types.StructType;
 import org.apache.spark.sql.util.ArrowUtils;
+import org.apache.spark.unsafe.Platform;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -357,6 +363,53 @@ class QuernFormatsTest {
           .hasStackTraceContaining("is BIGINT, and STRING was asked for");
     } finally {
       spark.conf().unset("spark.sql.files.maxPartitionBytes");
+    }
+  }
+
+  /** Says that it has so many elements, and has none of them. */
+  private static UnsafeArrayData claiming(int length) {
+    byte[] header = new byte[Long.BYTES];
+    Platform.putLong(header, Platform.BYTE_ARRAY_OFFSET, length);
+    UnsafeArrayData array = new UnsafeArrayData();
+    array.pointTo(header, Platform.BYTE_ARRAY_OFFSET, header.length);
+    return array;
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"parquet", "arrow"})
+  void rowsThatNoReaderTakesAreRefused(String format) throws IOException {
+    Job job = Job.getInstance(spark.sparkContext().hadoopConfiguration());
+    StructType schema = StructType.fromDDL("ids ARRAY<INT>, more ARRAY<INT>");
+    var options = scala.collection.immutable.Map$.MODULE$.<String, String>empty();
+    RowFile.Opener opener =
+        format.equals("parquet")
+            ? ParquetRowFile.prepare(spark, job, options, schema)
+            : ArrowRowFile.prepare(spark, options, schema);
+    List<Object[]> rows = new ArrayList<>();
+    rows.add(new Object[] {claiming(RowFile.LONGEST_ARRAY + 1), claiming(0)});
+    if (format.equals("arrow")) {
+      // Its batch has both.
+      rows.add(new Object[] {claiming(RowFile.LONGEST_ARRAY / 2), claiming(300_000_000)});
+    }
+    for (Object[] row : rows) {
+      Path file = folder.resolve(rows.indexOf(row) + "." + format);
+      RowFile writer =
+          opener.open(
+              new org.apache.hadoop.fs.Path(file.toUri()),
+              new TaskAttemptContextImpl(job.getConfiguration(), new TaskAttemptID()),
+              Map.of());
+      assertThatThrownBy(() -> writer.write(new GenericInternalRow(row)))
+          .hasMessageMatching(
+              "an array of 520093697 ids in column ids is more than a row of a file holds"
+                  + " \\(520093696\\): split it before the write"
+                  + "|a row of \\d+ bytes is more than a record batch of an Arrow file holds"
+                  + " \\(2146435071\\): split its arrays or texts before the write");
+      writer.close();
+      // As a failed task leaves it: nothing takes it for complete.
+      assertThat(Files.size(file)).isLessThan(1000);
+      assertThatThrownBy(
+              () -> spark.read().format("quern_" + format).load(file.toUri().toString()).count())
+          .isNotNull();
     }
   }
 

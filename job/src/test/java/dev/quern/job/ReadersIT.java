@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -59,7 +60,7 @@ class ReadersIT {
             .save(folder.resolve("arrow-" + codec).toString());
       }
     }
-    String said = read();
+    String said = read(folder);
     // DuckDB has byte_stream_split for floating-point numbers only; once it reads ids, so may the
     // docs.
     String refused = "BYTE_STREAM_SPLIT encoding is only supported for FLOAT or DOUBLE data";
@@ -71,18 +72,14 @@ class ReadersIT {
     assertThat(said.lines().filter(line -> line.endsWith(" equal"))).hasSize((4 * 5 + 3) * 4 - 5);
   }
 
-  private String read() throws IOException, InterruptedException {
-    PythonEnvironment python = PythonEnvironment.readers();
-    Process process =
-        new ProcessBuilder(
-                List.of(
-                    python.python().toString(),
-                    PythonEnvironment.checkout()
-                        .resolve("job/src/test/python/read_tokens.py")
-                        .toString(),
-                    folder.toString()))
-            .redirectErrorStream(true)
-            .start();
+  /** Runs read_tokens.py, and returns what it said. */
+  static String read(Path folder, String... arguments) throws IOException, InterruptedException {
+    Path script = PythonEnvironment.checkout().resolve("job/src/test/python/read_tokens.py");
+    List<String> command = new ArrayList<>();
+    command.add(PythonEnvironment.readers().python().toString());
+    command.addAll(List.of(script.toString(), folder.toString()));
+    command.addAll(List.of(arguments));
+    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
     String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     process.waitFor();
     return said;

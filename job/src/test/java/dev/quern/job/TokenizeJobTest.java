@@ -230,6 +230,37 @@ class TokenizeJobTest {
     }
   }
 
+  /** From column batches, with columns in another order, or from rows. */
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void keptColumnsOfAllKindsArriveFromParquet(boolean columnar) {
+    String in = folder.resolve("in.parquet").toString();
+    job.documents(JobSession.TEXTS)
+        .selectExpr(
+            "if(id = 2, null, named_struct('a', text, 'b', array(id))) as struct",
+            "text",
+            "if(id = 3, null, array(1, if(id = 5, null, 2))) as ints",
+            "if(id = 4, null, map(text, array(id, null))) as map",
+            "cast(id as decimal(30, 3)) as dec",
+            "timestamp'2026-01-01 12:34:56.789' as ts",
+            "cast(text as binary) as b",
+            "id")
+        .write()
+        .parquet(in);
+    job.spark.conf().set("spark.sql.parquet.enableVectorizedReader", columnar);
+    try {
+      job.run("--input", in, "--output", out(), "--keep=id,text,map,ints,dec,ts,b,struct");
+    } finally {
+      job.spark.conf().unset("spark.sql.parquet.enableVectorizedReader");
+    }
+    String[] kept = {"id", "text", "map", "ints", "dec", "ts", "b", "struct"};
+    assertThat(
+            job.spark.read().parquet(out()).selectExpr(kept).orderBy("id").toJSON().collectAsList())
+        .isEqualTo(
+            job.spark.read().parquet(in).selectExpr(kept).orderBy("id").toJSON().collectAsList());
+    assertThat(job.read(out())).isEqualTo(job.expected());
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"none", "zstd", "lz4"})
   void arrowFilesAreReadBackByArrow(String codec) throws IOException {
@@ -591,6 +622,48 @@ class TokenizeJobTest {
       }
     }
     assertThat(files.get("2MiB")).isGreaterThan(files.get("8MiB")).isBetween(3, 16);
+  }
+
+  /**
+   * The tolerance that --help states, with the sample: prose and code in 105 languages and kinds.
+   */
+  @ParameterizedTest
+  @CsvSource({
+    "parquet, plain, zstd",
+    "parquet, plain, snappy",
+    "parquet, dictionary, none",
+    "parquet, delta_binary_packed, zstd",
+    "parquet, byte_stream_split, none",
+    "arrow, plain, none",
+    "arrow, plain, lz4"
+  })
+  void filesOfOrdinaryTextAreHalfToTwiceAsLargeAsAsked(
+      String format, String encoding, String compression) throws IOException {
+    Path in = folder.resolve("in.jsonl");
+    String sample =
+        Files.readString(
+            PythonEnvironment.checkout()
+                .resolve("job/src/main/resources/dev/quern/job/sample/documents.jsonl"));
+    Files.writeString(in, sample.repeat(8));
+    List<String> arguments = new ArrayList<>();
+    arguments.addAll(List.of("--input", in.toString(), "--output", out(), "--tokenizer"));
+    arguments.addAll(List.of("o200k_base", "--format", format, "--file-bytes", "1MiB"));
+    arguments.addAll(List.of("--compression", compression));
+    if (format.equals("parquet")) {
+      arguments.addAll(List.of("--encoding", encoding));
+    }
+    TokenizeOptions options = TokenizeOptions.parse(arguments.toArray(String[]::new));
+    job.run(options, options.format().writer());
+    List<Path> parts = parts(out(), "." + format);
+    assertThat(parts).hasSizeBetween(3, 16);
+    long rest = Long.MAX_VALUE;
+    for (Path part : parts) {
+      rest = Math.min(rest, Files.size(part));
+      assertThat(Files.size(part)).isLessThan(2 << 20);
+    }
+    for (Path part : parts) {
+      assertThat(Files.size(part)).isGreaterThan(Files.size(part) == rest ? 0 : 1 << 19);
+    }
   }
 
   @Test

@@ -106,6 +106,32 @@ class TokenizeProcessTest {
     assertThat(JobSession.list(output)).isEmpty();
   }
 
+  @Test
+  void aDocumentThatTheHeapIsTooSmallForSaysSo() throws Exception {
+    // A file is read whole, by Spark, into an array of twice its size and more.
+    Path in = folder.resolve("in.txt");
+    Files.writeString(in, "some words of many\n".repeat(16 << 20));
+    Path output = Files.createDirectory(folder.resolve("outputs"));
+    Ran failed =
+        run(
+            "--input",
+            in.toString(),
+            "--whole-file",
+            "true",
+            "--output",
+            output + "/out",
+            "--tokenizer",
+            "gpt2",
+            "--max-document-bytes",
+            "1g");
+    assertThat(failed.code()).as(failed.err()).isEqualTo(4);
+    assertThat(failed.err())
+        .containsPattern(
+            "quern: the run failed: the Java heap of 1.0 GiB is too small for reading the next"
+                + " documents: raise spark.driver.memory \\(--driver-memory\\)");
+    assertThat(JobSession.list(output)).isEmpty();
+  }
+
   @ParameterizedTest
   @CsvSource({"TERM, 143", "INT, 130"})
   @DisabledOnOs(OS.WINDOWS)

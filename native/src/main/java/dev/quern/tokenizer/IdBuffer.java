@@ -96,6 +96,23 @@ public final class IdBuffer {
     }
   }
 
+  /**
+   * Gives the ids to a caller who completes them where they are, to a structure with something
+   * before or behind them: a huge document then needs no copy of its ids. This buffer has none any
+   * more; the memory stays its own, and valid as long as the ids were.
+   *
+   * @param before bytes of room before the first id
+   * @param bytes in all, from there on
+   * @return the address of the room; what is in it beside the ids is anything
+   */
+  public long handOver(long before, long bytes) {
+    memory.ids.grow(bytes);
+    long address = memory.ids.address();
+    OffHeap.copy(null, address, null, address + before, (long) count * ID_BYTES);
+    count = 0;
+    return address;
+  }
+
   /** The ids as a new array. */
   public int[] toArray() {
     int[] array = new int[count];

@@ -295,6 +295,21 @@ class NativeTokenizerTest {
   }
 
   @Test
+  void idsAreHandedOverWhereTheyAre() {
+    IdBuffer ids = tokenizer.encode(utf8("word ".repeat(100_000)));
+    int[] expected = ids.toArray();
+    for (long before : new long[] {0, 8, 40_000, 5L << 20}) {
+      ids = tokenizer.encode(utf8("word ".repeat(100_000)));
+      long address = ids.handOver(before, before + 4L * expected.length + 8);
+      assertThat(ids.count()).isZero();
+      int[] found = new int[expected.length];
+      OffHeap.copy(null, address + before, found, OffHeap.INT_ARRAY, 4L * found.length);
+      assertThat(found).isEqualTo(expected);
+    }
+    assertThat(tokenizer.encode(utf8("word ".repeat(100_000))).toArray()).isEqualTo(expected);
+  }
+
+  @Test
   void textThatTheTokenizerRefusesIsAnError() {
     byte[] file = utf8(String.format(WORD_LEVEL, "\"a\":0", "[UNK]"));
     try (NativeTokenizer words = NativeTokenizer.load(TokenizerSpec.huggingFace(file))) {
