@@ -16,9 +16,10 @@
 //! run shows: both builds are packaged, and every executor reports its memory against its throughput.
 //!
 //! **Why these targets.** x86_64 and aarch64 Linux with the GNU C library, and macOS on Apple silicon, are those of the
-//! experiment. README.md (Platforms) says on which of them Quern's own tests have run. Elsewhere mimalloc is known to be trouble: older cross compilers
-//! reject a warning flag of its build (s390x, ppc64le, armv7, riscv64, 32-bit x86), and with MSVC its C run-time clashes
-//! with that of the tokenizers crate. There nothing is pulled in, and the system allocator serves.
+//! experiment. README.md (Platforms) says on which of them Quern's own tests have run. Elsewhere mimalloc is known to be
+//! trouble: older cross compilers reject a warning flag of its build (s390x, ppc64le, armv7, riscv64, 32-bit x86), and with
+//! MSVC its C run-time clashes with that of the tokenizers crate. There nothing is pulled in, and the system allocator
+//! serves.
 //!
 //! **How to opt out.** `cargo build --no-default-features` builds without it everywhere. At run time the JVM side chooses
 //! between the two builds with `spark.quern.allocator = mimalloc | system`.
