@@ -43,11 +43,10 @@ impl Fast {
         let part = |unsupported: quern_fast::Unsupported| Refusal::Part(without_content(&unsupported.part));
         let tokenizer = match options.format {
             Format::HuggingFace => {
-                let tokenizer = FastTokenizer::from_json(file, &how).map_err(|unsupported| {
+                let mut tokenizer = FastTokenizer::from_json(file, &how).map_err(|unsupported| {
                     Outline::of(file).map_or(Refusal::Unreadable, |_| part(unsupported))
                 })?;
-                let outline =
-                    Outline::of(&without_bulk(file, tokenizer.bulk())).ok_or(Refusal::Unreadable)?;
+                let outline = Outline::of(tokenizer.take_outline().as_bytes()).ok_or(Refusal::Unreadable)?;
                 if options.truncation && outline.truncation.is_some() {
                     return Err(Refusal::Part("truncation, which was asked for".into()));
                 }
@@ -94,18 +93,6 @@ impl Fast {
         STATES.set(Some(states));
         result.map_err(|found| special_token(found.position))
     }
-}
-
-/// The file with 0 in place of its vocabulary and merges, which would take longer to read a second time than all else.
-fn without_bulk(file: &[u8], bulk: &[std::ops::Range<usize>]) -> Vec<u8> {
-    let (mut rest, mut done) = (Vec::new(), 0);
-    for range in bulk {
-        rest.extend_from_slice(&file[done..range.start]);
-        rest.push(b'0');
-        done = range.end;
-    }
-    rest.extend_from_slice(&file[done..]);
-    rest
 }
 
 /// As the function of that name in reference.rs, which says why.

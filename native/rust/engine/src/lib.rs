@@ -131,6 +131,14 @@ impl Tokenizer {
     /// [`Kind::Unsupported`] if the file is not a tokenizer of that format or the engine asked for cannot serve it;
     /// [`Kind::InvalidArgument`] if the options don't fit together. Messages never echo the file's content.
     pub fn load(file: &[u8], options: &Options) -> Result<Tokenizer, Error> {
+        Tokenizer::load_hashed(file, options, options.content_hash(file))
+    }
+
+    /// As [`Tokenizer::load`], for who knows the file's [`Options::content_hash`] already.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::load`].
+    pub fn load_hashed(file: &[u8], options: &Options, content_hash: String) -> Result<Tokenizer, Error> {
         options.check()?;
         let mut notices = Vec::new();
         let (engine, reason): (Box<dyn Engine>, String) = if options.engine == EngineChoice::Reference {
@@ -156,7 +164,6 @@ impl Tokenizer {
                 }
             }
         };
-        let content_hash = options.content_hash(file);
         Ok(Tokenizer { engine, format: options.format, reason, content_hash, notices })
     }
 

@@ -16,7 +16,9 @@
 //! sides may be encoded alone. See `Joints`. Test: `long_documents`.
 use crate::Unsupported;
 use crate::memory::{Carver, Table};
-use crate::pairs::{NONE, Pairs, TOKEN_BITS, VALUE_BITS};
+use crate::pairs::{NONE, Pairs, Ranks, TOKEN_BITS, VALUE_BITS};
+use aho_corasick::AhoCorasick;
+use std::sync::Mutex;
 
 /// A token's number inside of the engine: bytes first, then by rank.
 pub type Inner = u32;
@@ -111,7 +113,21 @@ impl Index {
         }
     }
     pub fn get(&self, v: &Vocabulary, text: &[u8]) -> Option<u32> {
-        self.find(v, text, hash_bytes(text)).ok().map(|at| self.slots[at] as u32 - 1)
+        self.get_hashed(v, text, hash_bytes(text))
+    }
+    #[inline(always)]
+    pub fn get_hashed(&self, v: &Vocabulary, text: &[u8], hash: u64) -> Option<u32> {
+        self.find(v, text, hash).ok().map(|at| self.slots[at] as u32 - 1)
+    }
+    /// Before `get_hashed`, much before; then `prefetch_token`.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(self.slots.as_ptr().wrapping_add(hash as usize & self.mask).cast());
+    }
+    #[inline(always)]
+    pub fn prefetch_token(&self, v: &Vocabulary, hash: u64) {
+        let slot = self.slots[hash as usize & self.mask];
+        prefetch(v.tokens.as_ptr().wrapping_add((slot as u32 as usize).wrapping_sub(1)).cast());
     }
 }
 
@@ -150,7 +166,11 @@ impl Short {
     fn new(n: usize, memory: &mut Carver) -> Short {
         Short { lines: memory.table(Short::lines(n)) }
     }
+    /// Key 0 is no pre-token's: nothing is inserted.
     fn insert(&mut self, key: u128, id: u32) {
+        if key == 0 {
+            return;
+        }
         let mut at = self.lines.index(hash_key(key));
         loop {
             let line = &mut self.lines[at];
@@ -368,8 +388,6 @@ pub struct Job {
     rows: usize,
     /// The two pairs to be looked up: place in `made`, line and key.
     waiting: [(u32, usize, u64); 2],
-    /// What the last merge made.
-    last: u32,
 }
 
 impl Default for Job {
@@ -380,7 +398,6 @@ impl Default for Job {
             alive: 0,
             rows: 0,
             waiting: [(SMALL as u32, 0, 0); 2],
-            last: NONE,
         }
     }
 }
@@ -400,7 +417,6 @@ impl Job {
         }
         self.alive = !0 >> (64 - n);
         self.waiting = [(SMALL as u32, empty, 0); 2];
-        self.last = NONE;
     }
 
     /// Takes in what was looked up. Not right before `select`: that loads sixteen places at once, which
@@ -415,7 +431,7 @@ impl Job {
 
     /// The next merge, and what to look up after it. True: there is none.
     #[inline(always)]
-    fn select(&mut self, pairs: &Pairs, symbol: impl Fn(u32) -> u32) -> bool {
+    fn select(&mut self, pairs: &Pairs) -> bool {
         let mut row = [NONE; 16];
         for r in 0..self.rows {
             for (i, x) in row.iter_mut().enumerate() {
@@ -427,8 +443,7 @@ impl Job {
             return true;
         }
         let at = best as usize & (SMALL - 1);
-        self.last = best >> PLACE_BITS;
-        let token = symbol(self.last);
+        let token = best >> PLACE_BITS;
         let behind = self.alive & (!1 << at);
         let gone = behind.trailing_zeros() as usize & (SMALL - 1);
         self.alive &= !(1 << gone);
@@ -464,59 +479,8 @@ impl Bpe {
                 .get(&v, &[b])
                 .ok_or_else(|| Unsupported::new(format!("a vocabulary without the byte 0x{b:02x}")))?;
         }
-        // All merges, the last of equal pairs.
-        let merges: Vec<(u32, u32, u32)> =
-            v.merges.iter().enumerate().map(|(rank, [a, b, _])| (*a, *b, rank as u32)).collect();
-        let all = pair_table(&merges, &mut Carver::new(Pairs::bytes(merges.len())))?;
-        drop(merges);
-        let mut first = vec![NONE; 1 << 16];
-        for (i, f) in first.iter_mut().enumerate() {
-            *f = all.get(of_byte[i >> 8], of_byte[i & 255]);
-        }
-        let mut made = Vec::with_capacity(v.tokens.len());
-        let mut unreachable = Vec::new();
-        let mut jobs: Vec<(Job, u32)> = vec![(Job::default(), NONE); 8];
-        let mut symbols = Vec::new();
-        let mut done = |i: u32, rank: Option<u32>| match rank {
-            Some(rank) => made.push((rank, i)),
-            None => unreachable.push(i),
-        };
-        let mut tokens = v.tokens.iter().enumerate().filter(|(_, t)| t.len > 1);
-        let mut working = true;
-        while working {
-            working = false;
-            for (job, i) in &mut jobs {
-                if *i != NONE {
-                    job.take_in(&all);
-                }
-            }
-            for (job, i) in &mut jobs {
-                if *i != NONE {
-                    working = true;
-                    if !job.select(&all, |rank| v.merges[rank as usize][2]) {
-                        continue;
-                    }
-                    done(*i, (job.alive == 1 && job.symbols[0] == *i).then_some(job.last));
-                    *i = NONE;
-                }
-                for (n, t) in tokens.by_ref() {
-                    let text = v.text(t);
-                    working = true;
-                    if text.len() <= SMALL {
-                        for (s, b) in job.symbols.iter_mut().zip(text) {
-                            *s = of_byte[*b as usize];
-                        }
-                        job.start(text, &first, all.nothing());
-                        *i = n as u32;
-                        break;
-                    }
-                    symbols.clear();
-                    symbols.extend(text.iter().map(|b| of_byte[*b as usize]));
-                    let last = last_merge(&all, &v.merges, &mut symbols);
-                    done(n as u32, last.filter(|_| symbols == [n as u32]));
-                }
-            }
-        }
+        let derivations = Derivations { v: &v, of_byte: &of_byte, ranks: &Ranks::new(&v.merges) };
+        let Derived { mut made, mut unreachable } = derivations.all();
         // Of tokens that are spelt alike the last one counts.
         unreachable.retain(|i| index.get(&v, v.text(&v.tokens[*i as usize])) == Some(*i));
         made.sort_unstable();
@@ -533,8 +497,6 @@ impl Bpe {
                 v.tokens[*i as usize].len.try_into().map_err(|_| Unsupported::new("a token of 64 KiB"))?,
             );
         }
-        drop(all);
-        drop(first);
         let whole: Vec<u32> = if v.ignore_merges { unreachable } else { Vec::new() };
         let count = 256 + made.len() + whole.len();
         let mut memory = Carver::new(
@@ -551,7 +513,7 @@ impl Bpe {
         let mut id_table = memory.table::<u32>(ids.len());
         id_table.copy_from_slice(&ids);
         let mut joints = Joints { bits: memory.table(1 << (JOINT_BITS - 6)), coarse: memory.table(1 << 10) };
-        for (n, (rank, i)) in made.iter().enumerate() {
+        for (n, (rank, _)) in made.iter().enumerate() {
             let [a, b, _] = v.merges[*rank as usize];
             let (a, b) = (inner[a as usize], inner[b as usize]);
             debug_assert!(a != NONE && b != NONE);
@@ -559,46 +521,24 @@ impl Bpe {
             if a < 256 && b < 256 {
                 byte_pairs[(a << 8 | b) as usize] = 256 + n as u32;
             }
-            joints.cover(v.text(&v.tokens[*i as usize]));
         }
-        for i in &whole {
-            joints.cover(v.text(&v.tokens[*i as usize]));
-        }
-        let pairs = pair_table(&used, &mut memory)?;
-        drop(used);
-        // A piece that was cut begins or ends with a letter of three bytes: only such a token could be taken
-        // for a whole pre-token where it is a piece.
-        let doubtful =
-            |text: &[u8]| text[0] >> 4 == 0xe || text.len() > 2 && text[text.len() - 3] >> 4 == 0xe;
         let mut short = Short::new(count, &mut memory);
-        let mut long_tokens = Vec::new();
-        let mut long_bytes = Vec::new();
-        let entries = of_byte.iter().chain(made.iter().map(|(_, i)| i)).chain(&whole);
-        for (n, i) in entries.enumerate() {
-            let mut t = v.tokens[*i as usize];
-            if t.len == 0 {
-                continue;
-            }
-            if n >= 256 + made.len() && doubtful(v.text(&t)) {
-                t.id |= PIECE_DOUBTFUL;
-            }
-            let t = &t;
-            if t.len < 16 {
-                short.insert(key_of(v.text(t)), t.id);
-            } else {
-                long_tokens.push((long_bytes.len() as u32, t.len, t.id));
-                long_bytes.extend_from_slice(v.text(t));
-            }
-        }
-        let size = (long_tokens.len() * 2).next_power_of_two().max(16);
-        let mut long = vec![NONE; size].into_boxed_slice();
-        for (n, (begin, len, _)) in long_tokens.iter().enumerate() {
-            let mut at = hash_bytes(&long_bytes[*begin as usize..][..*len as usize]) as usize & (size - 1);
-            while long[at] != NONE {
-                at = (at + 1) & (size - 1);
-            }
-            long[at] = n as u32;
-        }
+        let (pairs, (long, long_tokens, long_bytes)) = join(
+            || Pairs::new(&used, &mut memory),
+            || {
+                let text = |i: &u32| v.text(&v.tokens[*i as usize]);
+                made.iter().map(|(_, i)| i).chain(&whole).for_each(|i| joints.cover(text(i)));
+                let entries = of_byte.iter().chain(made.iter().map(|(_, i)| i)).chain(&whole);
+                whole_tokens(
+                    entries.map(|i| (text(i), v.tokens[*i as usize].id)),
+                    256 + made.len(),
+                    &mut short,
+                )
+            },
+        );
+        let pairs =
+            pairs.ok_or_else(|| Unsupported::new("merges that the pairs' hashes can't keep apart"))?;
+        drop(used);
         let mut by_id = v.tokens.into_boxed_slice();
         by_id.sort_by_key(|t| t.id);
         Ok(Bpe {
@@ -688,7 +628,7 @@ impl Bpe {
     /// The job's next merge. True: there is none, it is done. False: it waits for memory.
     #[inline(always)]
     pub fn select(&self, job: &mut Job) -> bool {
-        job.select(&self.pairs, |made| made)
+        job.select(&self.pairs)
     }
     /// The ids of a job that is done.
     #[inline(always)]
@@ -811,37 +751,195 @@ impl Bpe {
     }
 }
 
-fn pair_table(pairs: &[(u32, u32, u32)], memory: &mut Carver) -> Result<Pairs, Unsupported> {
-    Pairs::new(pairs, memory)
-        .ok_or_else(|| Unsupported::new("merges that the pairs' hashes can't keep apart"))
-}
-
-/// Merges by all pairs; the rank of the last merge.
-fn last_merge(pairs: &Pairs, merges: &[[u32; 3]], symbols: &mut Vec<u32>) -> Option<u32> {
-    let mut last = None;
-    let mut ranks: Vec<u32> = symbols.windows(2).map(|w| pairs.get(w[0], w[1])).collect();
-    loop {
-        let (mut best, mut at) = (NONE, 0);
-        for (i, r) in ranks.iter().enumerate() {
-            if *r < best {
-                best = *r;
-                at = i;
-            }
+/// Pre-tokens that are one token, those of bytes and of merges (the first `merged` of `entries`) and others: the short ones
+/// into their table, the longer ones into one that is made: `Bpe::long` and what belongs to it.
+#[expect(clippy::type_complexity, reason = "three fields of Bpe")]
+fn whole_tokens<'v>(
+    entries: impl Iterator<Item = (&'v [u8], u32)>,
+    merged: usize,
+    short: &mut Short,
+) -> (Box<[u32]>, Vec<(u32, u32, u32)>, Vec<u8>) {
+    // A piece that was cut begins or ends with a letter of three bytes: only such a token could be taken
+    // for a whole pre-token where it is a piece.
+    let doubtful = |text: &[u8]| text[0] >> 4 == 0xe || text.len() > 2 && text[text.len() - 3] >> 4 == 0xe;
+    let (mut long_tokens, mut long_bytes) = (Vec::new(), Vec::new());
+    // Inserted with a delay, while their memory is on its way.
+    let mut waiting = [(0, 0); 16];
+    let mut shorts = 0;
+    for (n, (text, mut id)) in entries.enumerate() {
+        if text.is_empty() {
+            continue;
         }
-        if best == NONE {
-            return last;
+        if n >= merged && doubtful(text) {
+            id |= PIECE_DOUBTFUL;
         }
-        last = Some(best);
-        symbols[at] = merges[best as usize][2];
-        symbols.remove(at + 1);
-        ranks.remove(at);
-        if at > 0 {
-            ranks[at - 1] = pairs.get(symbols[at - 1], symbols[at]);
-        }
-        if at < ranks.len() {
-            ranks[at] = pairs.get(symbols[at], symbols[at + 1]);
+        if text.len() < 16 {
+            let key = key_of(text);
+            prefetch(short.lines.slot(hash_key(key)).cast());
+            let (key, id) = std::mem::replace(&mut waiting[shorts % 16], (key, id));
+            short.insert(key, id);
+            shorts += 1;
+        } else {
+            long_tokens.push((long_bytes.len() as u32, text.len() as u32, id));
+            long_bytes.extend_from_slice(text);
         }
     }
+    (0..16).for_each(|n| short.insert(waiting[(shorts + n) % 16].0, waiting[(shorts + n) % 16].1));
+    let size = (long_tokens.len() * 2).next_power_of_two().max(16);
+    let mut long = vec![NONE; size].into_boxed_slice();
+    for (n, (begin, len, _)) in long_tokens.iter().enumerate() {
+        let mut at = hash_bytes(&long_bytes[*begin as usize..][..*len as usize]) as usize & (size - 1);
+        while long[at] != NONE {
+            at = (at + 1) & (size - 1);
+        }
+        long[at] = n as u32;
+    }
+    (long, long_tokens, long_bytes)
+}
+
+/// Finds each token's last merge.
+struct Derivations<'v> {
+    v: &'v Vocabulary,
+    of_byte: &'v [u32; 256],
+    ranks: &'v Ranks,
+}
+
+/// Of tokens of two bytes or more.
+#[derive(Default)]
+struct Derived {
+    /// The rank of a token's last merge, and its index.
+    made: Vec<(u32, u32)>,
+    unreachable: Vec<u32>,
+}
+
+/// A token while the merges that make others are found: its own merge's rank and one (0: a byte, NONE: not made), and
+/// what that merges.
+#[derive(Clone, Copy)]
+struct Made {
+    at: u32,
+    left: u32,
+    right: u32,
+}
+
+impl Derivations<'_> {
+    /// Goes through the merges, lowest rank first, and takes those of what was made by lower ranks. Of these, the ones that
+    /// are used in a text come in the order of their ranks, so the tokens to both sides of a boundary at any time are known:
+    /// going back in time, the one that was made last comes apart. So the bytes of a and b become a and b, and then what
+    /// their merge makes, if at no time the two at their boundary are merged before one of them is merged with its
+    /// other neighbour (`meet`).
+    ///
+    /// That leaves merges of what is made only by higher ranks. Look at the first of them that is used in a text, and at the
+    /// bytes of its token t alone, which get as far without it. If t was made above, they become t by another merge; so
+    /// they never were this one's two tokens. Else merging all of t's bytes tells. So every token that was not made is
+    /// merged byte by byte, and then those that have one of them inside, whose merges may come in another order.
+    /// Test: `all_is_one_by_one`.
+    fn all(&self) -> Derived {
+        let v = self.v;
+        let mut all = vec![Made { at: NONE, left: NONE, right: NONE }; v.tokens.len()];
+        self.of_byte.iter().for_each(|i| all[*i as usize].at = 0);
+        for (rank, [a, b, t]) in v.merges.iter().enumerate() {
+            if let Some(ahead) = v.merges.get(rank + 8) {
+                ahead.iter().for_each(|i| prefetch(all.as_ptr().wrapping_add(*i as usize).cast()));
+            }
+            let made = |i: &u32| all[*i as usize].at != NONE;
+            if made(a)
+                && made(b)
+                && !made(t)
+                && self.meet(&all, *a, *b)
+                && self.ranks.get(*a, *b) == rank as u32
+            {
+                all[*t as usize] = Made { at: rank as u32 + 1, left: *a, right: *b };
+            }
+        }
+        let mut derived = Derived::default();
+        let mut late = Vec::new();
+        let long = |i: &usize| v.tokens[*i].len > 1;
+        for i in (0..all.len()).filter(long).filter(|i| all[*i].at == NONE) {
+            match self.one(i as u32) {
+                None => derived.unreachable.push(i as u32),
+                Some(rank) => {
+                    derived.made.push((rank, i as u32));
+                    late.push(v.text(&v.tokens[i]));
+                }
+            }
+        }
+        let late = (!late.is_empty()).then(|| AhoCorasick::new(late).expect("less than a vocabulary"));
+        for i in (0..all.len()).filter(long).filter(|i| all[*i].at != NONE) {
+            let doubtful = late.as_ref().is_some_and(|late| late.is_match(v.text(&v.tokens[i])));
+            match if doubtful { self.one(i as u32) } else { Some(all[i].at - 1) } {
+                None => derived.unreachable.push(i as u32),
+                Some(rank) => derived.made.push((rank, i as u32)),
+            }
+        }
+        derived
+    }
+
+    /// Whether the bytes of two tokens become these two tokens.
+    fn meet(&self, all: &[Made], mut a: u32, mut b: u32) -> bool {
+        // The ranks by which they are merged with their other neighbours.
+        let (mut of_left, mut of_right) = (NONE, NONE);
+        loop {
+            let (left, right) = (all[a as usize], all[b as usize]);
+            // Of the same merge twice the left one comes first.
+            if left.at > right.at {
+                (a, of_left) = (left.right, left.at - 1);
+            } else if right.at > 0 {
+                (b, of_right) = (right.left, right.at - 1);
+            } else {
+                return true;
+            }
+            let rank = self.ranks.get(a, b);
+            let in_order = rank >= all[a as usize].at.max(all[b as usize].at);
+            if rank != NONE && in_order && rank < of_left && rank <= of_right {
+                return false;
+            }
+        }
+    }
+
+    /// Merges the bytes of one token. -> the rank of the last merge; None: it has another end.
+    fn one(&self, token: u32) -> Option<u32> {
+        let text = self.v.text(&self.v.tokens[token as usize]);
+        let mut symbols: Vec<u32> = text.iter().map(|b| self.of_byte[*b as usize]).collect();
+        let mut last = None;
+        let mut ranks: Vec<u32> = symbols.windows(2).map(|w| self.ranks.get(w[0], w[1])).collect();
+        loop {
+            let (mut best, mut at) = (NONE, 0);
+            for (i, r) in ranks.iter().enumerate() {
+                if *r < best {
+                    best = *r;
+                    at = i;
+                }
+            }
+            if best == NONE {
+                return last.filter(|_| symbols == [token]);
+            }
+            last = Some(best);
+            symbols[at] = self.v.merges[best as usize][2];
+            symbols.remove(at + 1);
+            ranks.remove(at);
+            if at > 0 {
+                ranks[at - 1] = self.ranks.get(symbols[at - 1], symbols[at]);
+            }
+            if at < ranks.len() {
+                ranks[at] = self.ranks.get(symbols[at], symbols[at + 1]);
+            }
+        }
+    }
+}
+
+/// What both give; at once, where the system has a thread to spare.
+pub fn join<A: Send, B>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B) -> (A, B) {
+    let waiting = Mutex::new(Some(a));
+    let take = || waiting.lock().expect("taken, never held").take();
+    std::thread::scope(|scope| {
+        let spawned = std::thread::Builder::new().spawn_scoped(scope, || take().map(|a| a()));
+        let b = b();
+        let a = match take() {
+            Some(a) => a(),
+            None => spawned.expect("who took it").join().expect("a panic there is one here").expect("taken"),
+        };
+        (a, b)
+    })
 }
 
 #[inline(always)]
@@ -853,4 +951,77 @@ pub fn prefetch(at: *const u8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Random, seed};
+
+    #[test]
+    fn all_is_one_by_one() {
+        let mut r = Random(seed());
+        let mut early = 0;
+        for round in 0..600 {
+            // Bytes, of which three are common, and what merges of any two make.
+            let mut v = Vocabulary { bytes: vec![], tokens: vec![], merges: vec![], ignore_merges: false };
+            let mut texts: Vec<Vec<u8>> = (0..=255).map(|b| vec![b]).collect();
+            for _ in 0..r.below(200) {
+                let mut one = || match r.below(3) {
+                    0 => 97 + r.below(3),
+                    _ => 97 + r.below(texts.len() - 97).min(r.below(texts.len() - 97)),
+                };
+                let (a, b) = (one(), one());
+                let text = [&texts[a][..], &texts[b][..]].concat();
+                if text.len() > 100 {
+                    continue;
+                }
+                let t = texts.iter().position(|t| *t == text).unwrap_or(texts.len());
+                if t == texts.len() {
+                    texts.push(text);
+                }
+                v.merges.push([a as u32, b as u32, t as u32]);
+            }
+            // Every split of every token, as a rank file has them.
+            if round % 2 == 0 {
+                let find = |text: &[u8]| texts.iter().position(|t| t == text).map(|i| i as u32);
+                v.merges.clear();
+                for (t, text) in texts.iter().enumerate() {
+                    let splits = (1..text.len()).map(|at| text.split_at(at));
+                    let parts = splits.filter_map(|(a, b)| Some([find(a)?, find(b)?, t as u32]));
+                    v.merges.extend(parts);
+                }
+            }
+            // None, some, or all of them somewhere else.
+            let swaps = [0, v.merges.len() / 16, v.merges.len()][round % 3];
+            for _ in 0..swaps {
+                let (i, j) = (r.below(v.merges.len()), r.below(v.merges.len()));
+                v.merges.swap(i, j);
+            }
+            for (i, text) in texts.iter().enumerate() {
+                let begin = v.bytes.len() as u32;
+                v.bytes.extend_from_slice(text);
+                v.tokens.push(Token { begin, len: text.len() as u32, id: i as u32 });
+            }
+            let of_byte: [u32; 256] = std::array::from_fn(|b| b as u32);
+            let derivations = Derivations { v: &v, of_byte: &of_byte, ranks: &Ranks::new(&v.merges) };
+            let mut found = derivations.all();
+            found.made.sort_unstable();
+            found.unreachable.sort_unstable();
+            let tokens = 256..v.tokens.len() as u32;
+            let mut made: Vec<_> =
+                tokens.clone().filter_map(|i| derivations.one(i).map(|rank| (rank, i))).collect();
+            made.sort_unstable();
+            assert_eq!(found.made, made);
+            let unreachable: Vec<u32> = tokens.filter(|i| made.iter().all(|(_, m)| m != i)).collect();
+            assert_eq!(found.unreachable, unreachable);
+            // Merges that are used though a part of theirs has a higher rank.
+            let rank_of = |i: u32| made.iter().find(|(_, m)| *m == i).map(|(rank, _)| *rank);
+            let is_early = |(rank, _): &(u32, u32)| {
+                v.merges[*rank as usize][..2].iter().any(|i| rank_of(*i).is_some_and(|of| of > *rank))
+            };
+            early += made.iter().any(is_early) as u32;
+        }
+        assert!(early > 100, "{early}");
+    }
 }

@@ -131,7 +131,7 @@ pub struct FastTokenizer {
     raw: Option<Matcher>,
     normalized: Option<Matcher>,
     template: (Vec<u32>, Vec<u32>),
-    bulk: Vec<std::ops::Range<usize>>,
+    outline: String,
     cuts: cut::Places,
 }
 
@@ -210,7 +210,7 @@ impl FastTokenizer {
             byte_decoder: parts.byte_decoder,
             trim: parts.trim,
             template: parts.template,
-            bulk: parts.bulk,
+            outline: parts.outline,
             cuts,
         })
     }
@@ -274,10 +274,10 @@ impl FastTokenizer {
     pub fn template(&self) -> (&[u32], &[u32]) {
         (&self.template.0, &self.template.1)
     }
-    /// Where the vocabulary and the merges stand in the tokenizer.json it was loaded from, in order: a value each, and
-    /// all of the file but some kilobytes.
-    pub fn bulk(&self) -> &[std::ops::Range<usize>] {
-        &self.bulk
+    /// The tokenizer.json it was loaded from without the vocabulary and the merges, which are all but some kilobytes of
+    /// it; only once.
+    pub fn take_outline(&mut self) -> String {
+        std::mem::take(&mut self.outline)
     }
     /// Bytes of the shared tables.
     pub fn table_bytes(&self) -> usize {

@@ -1,9 +1,9 @@
 //! Reads tokenizer.json and .tiktoken files part by part; a part that is not recognised is named.
 use crate::Unsupported;
-use crate::bpe::{Index, Token, Vocabulary};
+use crate::bpe::{Index, Token, Vocabulary, hash_bytes, join};
 use crate::pretoken::{self, Pattern};
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -27,8 +27,8 @@ pub struct Parts {
     pub trim: Vec<bool>,
     /// Ids before and after a text when special tokens are asked for.
     pub template: (Vec<u32>, Vec<u32>),
-    /// Where the vocabulary and the merges stand in the file.
-    pub bulk: Vec<std::ops::Range<usize>>,
+    /// The file without its vocabulary and merges.
+    pub outline: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -47,10 +47,19 @@ pub struct Added {
     pub special: bool,
 }
 
-#[derive(Deserialize)]
+/// A tokenizer.json. The vocabulary and the merges, nearly all of it, are read into their final form at once. Hugging
+/// Face's crate refuses keys that it does not know.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct File<'a> {
-    #[serde(default)]
-    added_tokens: Vec<Added>,
+    #[serde(borrow, default)]
+    version: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    truncation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    padding: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none", deserialize_with = "there")]
+    added_tokens: Option<&'a RawValue>,
     #[serde(borrow, default)]
     normalizer: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -63,7 +72,7 @@ struct File<'a> {
     model: Model<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Model<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Option<Cow<'a, str>>,
@@ -79,10 +88,15 @@ struct Model<'a> {
     byte_fallback: Option<bool>,
     #[serde(default)]
     ignore_merges: Option<bool>,
-    #[serde(borrow)]
-    vocab: &'a RawValue,
-    #[serde(borrow, default)]
-    merges: Option<&'a RawValue>,
+    #[serde(skip_serializing)]
+    vocab: Entries,
+    #[serde(default, skip_serializing)]
+    merges: Option<Merges>,
+}
+
+/// Also null is a value.
+fn there<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(d).map(Some)
 }
 
 fn no(part: impl Into<String>) -> Unsupported {
@@ -90,8 +104,7 @@ fn no(part: impl Into<String>) -> Unsupported {
 }
 
 /// The bytes that GPT-2's alphabet writes as characters.
-fn byte_of(c: char) -> Option<u8> {
-    let c = c as u32;
+fn byte_of(c: u32) -> Option<u8> {
     Some(match c {
         0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => c as u8,
         0x100..=0x120 => (c - 0x100) as u8,
@@ -104,28 +117,49 @@ fn byte_of(c: char) -> Option<u8> {
 /// Appends the bytes of a token's text; false (and nothing appended) if a character is no byte.
 pub fn append(out: &mut Vec<u8>, text: &str) -> bool {
     let begin = out.len();
-    if text.bytes().all(|b| b > 0x20 && b < 0x7f) {
-        out.extend_from_slice(text.as_bytes());
-        return true;
+    let all = append_some(out, text) == text.len();
+    if !all {
+        out.truncate(begin);
     }
-    for c in text.chars() {
-        match byte_of(c) {
-            Some(b) => out.push(b),
-            None => {
-                out.truncate(begin);
-                return false;
-            }
-        }
-    }
-    true
+    all
 }
 
-struct VocabVisitor<'v>(&'v mut Vocabulary, &'v mut Vec<(String, u32)>, &'v mut usize);
-
-impl<'de> serde::de::DeserializeSeed<'de> for VocabVisitor<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_map(self)
+/// Appends bytes up to the first character that is none. -> where that is.
+fn append_some(out: &mut Vec<u8>, text: &str) -> usize {
+    let bytes = text.as_bytes();
+    // Nearly all are a blank or none, and a few letters: without a branch that depends on which.
+    let blank = bytes.starts_with("Ġ".as_bytes());
+    let rest = &bytes[2 * blank as usize..];
+    let mut letters = [b'a'; 16];
+    if let Some(few) = letters.get_mut(..rest.len()) {
+        few.copy_from_slice(rest);
+        if letters.iter().fold(true, |all, b| all & b.is_ascii_graphic()) {
+            let end = out.len() + blank as usize + rest.len();
+            out.push(b' ');
+            out.truncate(out.len() - !blank as usize);
+            out.extend_from_slice(&letters);
+            out.truncate(end);
+            return bytes.len();
+        }
+    }
+    out.reserve(bytes.len());
+    let mut at = 0;
+    loop {
+        match bytes[at..] {
+            [b @ 0x21..=0x7e, ..] => {
+                out.push(b);
+                at += 1;
+            }
+            // Of two bytes: c2 to c5.
+            [a @ 0xc2..=0xc5, b, ..] => match byte_of((a as u32 & 31) << 6 | b as u32 & 63) {
+                Some(b) => {
+                    out.push(b);
+                    at += 2;
+                }
+                None => return at,
+            },
+            _ => return at,
+        }
     }
 }
 
@@ -133,35 +167,42 @@ impl<'de> serde::de::DeserializeSeed<'de> for VocabVisitor<'_> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Visitor<'de> for VocabVisitor<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("an object of tokens and ids")
-    }
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some((key, id)) = map.next_entry::<Text<'de>, u32>()? {
-            *self.2 += 1;
-            let begin = self.0.bytes.len() as u32;
-            if append(&mut self.0.bytes, &key.0) {
-                self.0.tokens.push(Token { begin, len: self.0.bytes.len() as u32 - begin, id });
-            } else {
-                self.1.push((key.0.into_owned(), id));
+/// A model's vocabulary, in the file's order.
+#[derive(Default)]
+struct Entries {
+    bytes: Vec<u8>,
+    tokens: Vec<Token>,
+    /// Those that are no bytes in GPT-2's alphabet.
+    others: Vec<(String, u32)>,
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Entries;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("an object of tokens and ids")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Entries, M::Error> {
+                let mut all = Entries::default();
+                while let Some((key, id)) = map.next_entry::<Text<'de>, u32>()? {
+                    let begin = all.bytes.len() as u32;
+                    if append(&mut all.bytes, &key.0) {
+                        all.tokens.push(Token { begin, len: all.bytes.len() as u32 - begin, id });
+                    } else {
+                        all.others.push((key.0.into_owned(), id));
+                    }
+                }
+                Ok(all)
+            }
+            // Unigram's: the model's type will be refused.
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Entries, S::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Entries::default())
             }
         }
-        Ok(())
-    }
-}
-
-struct MergeVisitor<'v> {
-    vocabulary: &'v mut Vocabulary,
-    index: &'v Index,
-    failed: &'v mut Option<Unsupported>,
-}
-
-impl<'de> serde::de::DeserializeSeed<'de> for MergeVisitor<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_seq(self)
+        d.deserialize_any(V)
     }
 }
 
@@ -199,58 +240,116 @@ impl<'de> Deserialize<'de> for Merge<'de> {
     }
 }
 
-impl<'de> Visitor<'de> for MergeVisitor<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("a list of merges")
-    }
-    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<(), S::Error> {
-        let mut both = Vec::new();
-        let mut first = true;
-        while let Some(merge) = seq.next_element::<Merge<'de>>()? {
-            let (a, b) = match &merge {
-                Merge::Two(a, b) => (&**a, &**b),
-                Merge::One(line) => {
-                    if std::mem::take(&mut first) && line.starts_with("#version") {
-                        continue;
-                    }
-                    match line.split_once(' ') {
-                        Some((a, b)) if !b.contains(' ') => (a, b),
-                        _ => return Err(serde::de::Error::custom("a merge that is not two tokens")),
-                    }
+/// A model's merges as bytes, first rank first.
+#[derive(Default)]
+struct Merges {
+    /// Left and right of each, one behind the other.
+    bytes: Vec<u8>,
+    lengths: Vec<[u32; 2]>,
+    /// One has no bytes, or is spelled with characters that are none.
+    odd: bool,
+}
+
+impl<'de> Deserialize<'de> for Merges {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Merges;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a list of merges")
+            }
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Merges, S::Error> {
+                let mut all = Merges::default();
+                let mut first = true;
+                while let Some(merge) = seq.next_element::<Merge<'de>>()? {
+                    let begin = all.bytes.len();
+                    let (a, b) = match &merge {
+                        Merge::Two(a, b) => (&**a, &**b),
+                        Merge::One(line) => {
+                            if std::mem::take(&mut first) && line.starts_with("#version") {
+                                continue;
+                            }
+                            let blank = line.bytes().position(|b| b == b' ');
+                            match blank.map(|at| (&line[..at], &line[at + 1..])) {
+                                Some((a, b)) if !b.as_bytes().contains(&b' ') => (a, b),
+                                _ => return Err(serde::de::Error::custom("a merge that is not two tokens")),
+                            }
+                        }
+                    };
+                    all.odd |= !append(&mut all.bytes, a);
+                    let middle = all.bytes.len();
+                    all.odd |= !append(&mut all.bytes, b);
+                    let [left, right] = [middle - begin, all.bytes.len() - middle];
+                    all.odd |= left == 0 || right == 0;
+                    all.lengths.push([left as u32, right as u32]);
                 }
-            };
-            both.clear();
-            let v = &mut *self.vocabulary;
-            let found = (|| {
-                if !append(&mut both, a) {
-                    return None;
-                }
-                let n = both.len();
-                if !append(&mut both, b) || n == 0 || n == both.len() {
-                    return None;
-                }
-                Some([
-                    self.index.get(v, &both[..n])?,
-                    self.index.get(v, &both[n..])?,
-                    self.index.get(v, &both)?,
-                ])
-            })();
-            match found {
-                Some(m) => v.merges.push(m),
-                None => {
-                    *self.failed = Some(no("a merge of tokens that are not in the vocabulary"));
-                    return Err(serde::de::Error::custom("merge"));
-                }
+                Ok(all)
             }
         }
-        Ok(())
+        d.deserialize_seq(V)
     }
+}
+
+impl Merges {
+    /// As indices into the vocabulary: left, right, and what they make. None: there is no such token.
+    fn resolve(self, v: &Vocabulary, index: &Index) -> Option<Vec<[u32; 3]>> {
+        if self.odd {
+            return None;
+        }
+        let (first, second) = self.lengths.split_at(self.lengths.len() / 2);
+        let middle: usize = first.iter().flatten().map(|length| *length as usize).sum();
+        let (first, second) = join(
+            || resolve(&self.bytes[..middle], first, v, index),
+            || resolve(&self.bytes[middle..], second, v, index),
+        );
+        let mut all = first?;
+        all.extend(second?);
+        Some(all)
+    }
+}
+
+/// Merges whose tokens are so long and stand one behind the other in `bytes`.
+fn resolve(bytes: &[u8], lengths: &[[u32; 2]], v: &Vocabulary, index: &Index) -> Option<Vec<[u32; 3]>> {
+    let mut found = Vec::with_capacity(lengths.len());
+    let (mut rest, mut made) = (bytes, 0);
+    for lengths in lengths.chunks(32) {
+        // Many at a time, since each look-up waits for memory.
+        let mut parts = [(&[][..], 0); 64];
+        for (pair, lengths) in parts.chunks_mut(2).zip(lengths) {
+            for (part, length) in pair.iter_mut().zip(lengths) {
+                let (text, behind) = rest.split_at(*length as usize);
+                let hash = hash_bytes(text);
+                index.prefetch(hash);
+                *part = (text, hash);
+                rest = behind;
+            }
+        }
+        for (_, hash) in &parts[..2 * lengths.len()] {
+            index.prefetch_token(v, *hash);
+        }
+        for (pair, [left, right]) in parts.chunks(2).zip(lengths) {
+            let begin = pair[0].0.as_ptr() as usize - bytes.as_ptr() as usize;
+            let text = &bytes[begin..][..(left + right) as usize];
+            // Most often the token that the last merge made, made in another way, or the next one.
+            let is = |i: &u32| v.tokens.get(*i as usize).is_some_and(|t| v.text(t) == text);
+            made = match [made, made + 1].into_iter().find(is) {
+                Some(known) => known,
+                None => index.get(v, text)?,
+            };
+            let [left, right] = [0, 1].map(|i| index.get_hashed(v, pair[i].0, pair[i].1));
+            found.push([left?, right?, made]);
+        }
+    }
+    Some(found)
 }
 
 /// The parts of a tokenizer.json.
 pub fn json(text: &[u8]) -> Result<Parts, Unsupported> {
-    let file: File = serde_json::from_slice(text).map_err(|e| no(format!("the file's structure ({e})")))?;
+    // Once for all strings.
+    let text = simdutf8::basic::from_utf8(text).map_err(|_| no("the file's structure (not UTF-8)"))?;
+    let mut file: File = serde_json::from_str(text).map_err(|e| no(format!("the file's structure ({e})")))?;
+    let outline = serde_json::to_string(&file).map_err(|e| no(format!("the file's structure ({e})")))?;
+    let entries = std::mem::take(&mut file.model.vocab);
     let m = file.model;
     let default = |s: &Option<String>| s.as_deref().is_none_or(str::is_empty);
     // A model without a type is taken for what fits; the reference engine may guess.
@@ -275,16 +374,14 @@ pub fn json(text: &[u8]) -> Result<Parts, Unsupported> {
     let (pattern, prefix_space) = pre_tokenizer(file.pre_tokenizer)?;
     let nfc = normalizer(file.normalizer)?;
     let byte_decoder = value(file.decoder, "decoder")?["type"] == "ByteLevel";
-    let mut vocabulary = Vocabulary {
-        bytes: Vec::with_capacity(m.vocab.get().len() / 2),
-        tokens: Vec::with_capacity(m.vocab.get().len() / 16),
-        merges: Vec::new(),
-        ignore_merges: m.ignore_merges == Some(true),
+    let added: Vec<Added> = match file.added_tokens {
+        None => Vec::new(),
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|e| no(format!("added_tokens ({e})")))?,
     };
-    let (mut others, mut size) = (Vec::new(), 0);
-    let mut d = serde_json::Deserializer::from_str(m.vocab.get());
-    serde::de::DeserializeSeed::deserialize(VocabVisitor(&mut vocabulary, &mut others, &mut size), &mut d)
-        .map_err(|e| no(format!("model.vocab ({e})")))?;
+    let Entries { bytes, tokens, others } = entries;
+    let size = tokens.len() + others.len();
+    let mut vocabulary =
+        Vocabulary { bytes, tokens, merges: Vec::new(), ignore_merges: m.ignore_merges == Some(true) };
     let index = Index::new(&vocabulary);
     let mut ids: Vec<u32> =
         vocabulary.tokens.iter().map(|t| t.id).chain(others.iter().map(|t| t.1)).collect();
@@ -294,23 +391,15 @@ pub fn json(text: &[u8]) -> Result<Parts, Unsupported> {
     }
     drop(ids);
     if let Some(merges) = m.merges {
-        vocabulary.merges.reserve(merges.get().len() / 24);
-        let mut failed = None;
-        let visitor = MergeVisitor { vocabulary: &mut vocabulary, index: &index, failed: &mut failed };
-        let mut d = serde_json::Deserializer::from_str(merges.get());
-        let read = serde::de::DeserializeSeed::deserialize(visitor, &mut d);
-        if let Some(failed) = failed {
-            return Err(failed);
-        }
-        read.map_err(|e| no(format!("model.merges ({e})")))?;
+        vocabulary.merges = merges
+            .resolve(&vocabulary, &index)
+            .ok_or_else(|| no("a merge of tokens that are not in the vocabulary"))?;
     }
     // Hugging Face takes the id of an added token from the vocabulary, else the next free one.
     let mut next = size as u32;
     let mut bytes = Vec::new();
-    for (i, t) in file.added_tokens.iter().enumerate() {
-        if t.content.is_empty()
-            || file.added_tokens[..i].iter().any(|o| o.content == t.content || o.id == t.id)
-        {
+    for (i, t) in added.iter().enumerate() {
+        if t.content.is_empty() || added[..i].iter().any(|o| o.content == t.content || o.id == t.id) {
             return Err(no("an added token that is empty or stands twice"));
         }
         bytes.clear();
@@ -328,15 +417,7 @@ pub fn json(text: &[u8]) -> Result<Parts, Unsupported> {
         }
     }
     let (template, trim) = post_processor(file.post_processor)?;
-    let added = file.added_tokens;
     let size = next as usize;
-    // Each was borrowed from the text.
-    let place = |part: &RawValue| {
-        let begin = part.get().as_ptr() as usize - text.as_ptr() as usize;
-        begin..begin + part.get().len()
-    };
-    let mut bulk: Vec<_> = [Some(m.vocab), m.merges].into_iter().flatten().map(place).collect();
-    bulk.sort_unstable_by_key(|range| range.start);
     Ok(Parts {
         vocabulary,
         index,
@@ -350,7 +431,7 @@ pub fn json(text: &[u8]) -> Result<Parts, Unsupported> {
         byte_decoder,
         trim,
         template,
-        bulk,
+        outline,
     })
 }
 
@@ -558,6 +639,6 @@ pub fn tiktoken(ranks: &[u8], pattern: &str, special: &[(String, u32)]) -> Resul
         trim: Vec::new(),
         added,
         template: Default::default(),
-        bulk: Vec::new(),
+        outline: String::new(),
     })
 }

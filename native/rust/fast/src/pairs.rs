@@ -69,53 +69,49 @@ impl Pairs {
             slot_shift: 32 - slots.trailing_zeros(),
         };
         made.slots.fill(u64::MAX);
-        let hashed: Vec<(u32, u32)> = pairs.iter().map(|(l, r, _)| hashes(*l, *r)).collect();
-        // The pairs by bucket, then the buckets by size, the largest first, while there is much room.
+        // The pairs by bucket, each with what stands in its slot and its second hash; then the buckets by size, the largest
+        // first, while there is much room.
         let mut begins = vec![0u32; buckets + 1];
-        for (one, _) in &hashed {
-            begins[made.bucket(*one) + 1] += 1;
+        for (left, right, _) in pairs {
+            begins[made.bucket(hashes(*left, *right).0) + 1] += 1;
         }
         for i in 0..buckets {
             begins[i + 1] += begins[i];
         }
-        let mut members = vec![0u32; pairs.len()];
+        let mut members = vec![(0u64, 0u32); pairs.len()];
         let mut next = begins.clone();
-        for (i, (one, _)) in hashed.iter().enumerate() {
-            let at = &mut next[made.bucket(*one)];
-            members[*at as usize] = i as u32;
+        for (left, right, value) in pairs {
+            let (one, two) = hashes(*left, *right);
+            made.filter[(one >> made.filter_shift) as usize] |= 1 << (one & 31);
+            let at = &mut next[made.bucket(one)];
+            members[*at as usize] = (key(*left, *right) | *value as u64, two);
             *at += 1;
         }
+        drop(next);
         let size = |b: &u32| begins[*b as usize + 1] - begins[*b as usize];
         let mut order: Vec<u32> = (0..buckets as u32).collect();
-        order.sort_unstable_by_key(|b| std::cmp::Reverse(size(b)));
-        let (mut places, mut last) = (Vec::new(), Vec::new());
+        order.sort_by_key(|b| std::cmp::Reverse(size(b)));
+        let (mut places, mut last) = (Vec::new(), Vec::<(u64, u32)>::new());
         for b in order {
             last.clear();
             for m in &members[begins[b as usize] as usize..begins[b as usize + 1] as usize] {
-                let same = |o: &u32| {
-                    (pairs[*o as usize].0, pairs[*o as usize].1)
-                        == (pairs[*m as usize].0, pairs[*m as usize].1)
-                };
-                match last.iter_mut().find(|o| same(o)) {
+                match last.iter_mut().find(|o| (o.0 ^ m.0) >> VALUE_BITS == 0) {
                     Some(o) => *o = *m,
                     None => last.push(*m),
                 }
             }
             let found = (0..=u16::MAX).find(|d| {
                 places.clear();
-                last.iter().all(|m| {
-                    let at = place(hashed[*m as usize].1, *d) >> made.slot_shift;
+                last.iter().all(|(_, two)| {
+                    let at = place(*two, *d) >> made.slot_shift;
                     let free = made.slots[at as usize] == u64::MAX && !places.contains(&at);
                     places.push(at);
                     free
                 })
             })?;
             made.displacements[b as usize] = found;
-            for (m, at) in last.iter().zip(&places) {
-                let (left, right, value) = pairs[*m as usize];
-                made.slots[*at as usize] = key(left, right) | value as u64;
-                let one = hashed[*m as usize].0;
-                made.filter[(one >> made.filter_shift) as usize] |= 1 << (one & 31);
+            for (slot, at) in last.iter().zip(&places) {
+                made.slots[*at as usize] = slot.0;
             }
         }
         Some(made)
@@ -168,6 +164,60 @@ impl Pairs {
     }
 }
 
+/// All merges of a tokenizer by their pairs, with their ranks: for loading, since it is made in less time than `Pairs`.
+pub struct Ranks {
+    /// As in `Pairs`.
+    filter: Table<u32>,
+    /// As in `Pairs`; a pair stands in its place or behind it, with no free one between.
+    slots: Table<u64>,
+    filter_shift: u32,
+    slot_shift: u32,
+}
+
+impl Ranks {
+    /// Left, right (and what they make), first rank first; of equal pairs the last one counts.
+    pub fn new(merges: &[[u32; 3]]) -> Ranks {
+        let filter = (merges.len() * 8).next_power_of_two().max(1024) / 32;
+        let slots = (merges.len() * 3 / 2).next_power_of_two().max(64);
+        let mut memory = Carver::new(Carver::size::<u32>(filter) + Carver::size::<u64>(slots));
+        let mut made = Ranks {
+            filter: memory.table(filter),
+            slots: memory.table(slots),
+            filter_shift: 32 - filter.trailing_zeros(),
+            slot_shift: 32 - slots.trailing_zeros(),
+        };
+        made.slots.fill(u64::MAX);
+        for (rank, [left, right, _]) in merges.iter().enumerate() {
+            let (one, two) = hashes(*left, *right);
+            made.filter[(one >> made.filter_shift) as usize] |= 1 << (one & 31);
+            let at = made.slot(two, key(*left, *right));
+            made.slots[at] = key(*left, *right) | rank as u64;
+        }
+        made
+    }
+    /// Where a pair stands, or the free slot where it would.
+    #[inline(always)]
+    fn slot(&self, two: u32, key: u64) -> usize {
+        let mut at = (two >> self.slot_shift) as usize;
+        while self.slots[at] != u64::MAX && (self.slots[at] ^ key) >> VALUE_BITS != 0 {
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        at
+    }
+    /// The rank at which a pair is merged, or NONE.
+    #[inline(always)]
+    pub fn get(&self, left: u32, right: u32) -> u32 {
+        let (one, two) = hashes(left, right);
+        if self.filter[(one >> self.filter_shift) as usize] >> (one & 31) & 1 == 0 {
+            return NONE;
+        }
+        match self.slots[self.slot(two, key(left, right))] {
+            u64::MAX => NONE,
+            found => found as u32 & ((1 << VALUE_BITS) - 1),
+        }
+    }
+}
+
 #[inline(always)]
 fn key(left: u32, right: u32) -> u64 {
     ((left as u64) << TOKEN_BITS | right as u64) << VALUE_BITS
@@ -195,6 +245,14 @@ mod tests {
                 assert_eq!(table.get(*left ^ 0x80000, *right), NONE);
                 let (slot, key) = table.place(*left, *right, false);
                 assert_eq!(table.find(slot, key), NONE);
+            }
+            let merges: Vec<_> = pairs.iter().map(|(left, right, _)| [*left, *right, 0]).collect();
+            let ranks = Ranks::new(&merges);
+            for (rank, (left, right, _)) in pairs.iter().enumerate() {
+                // Those at the end are the first ones again.
+                let last = if rank < pairs.len() - n as usize { n as usize + rank } else { rank };
+                assert_eq!(ranks.get(*left, *right), last as u32);
+                assert_eq!(ranks.get(*left, *right ^ 0x40000), NONE);
             }
         }
     }

@@ -38,7 +38,8 @@ const LAST_GENERATION: u32 = i32::MAX as u32;
 impl Registry {
     /// A new handle (> 0) for the tokenizer of this file and these options, which is read only if no live handle has it.
     pub(crate) fn load(&self, file: &[u8], options: &Options) -> Result<i64, Error> {
-        let key = (options.content_hash(file), options.engine, options.cache_bytes_per_thread);
+        let content_hash = options.content_hash(file);
+        let key = (content_hash.clone(), options.engine, options.cache_bytes_per_thread);
         let shared = {
             let mut loaded = lock(&self.loaded);
             // Forget what is gone: dead, and nobody about to load it again.
@@ -51,7 +52,7 @@ impl Registry {
         let tokenizer = match shared.upgrade() {
             Some(tokenizer) => tokenizer,
             None => {
-                let tokenizer = Arc::new(Tokenizer::load(file, options)?);
+                let tokenizer = Arc::new(Tokenizer::load_hashed(file, options, content_hash)?);
                 self.loads.fetch_add(1, Ordering::Relaxed);
                 *shared = Arc::downgrade(&tokenizer);
                 tokenizer
