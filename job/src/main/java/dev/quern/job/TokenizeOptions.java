@@ -385,8 +385,8 @@ public final class TokenizeOptions {
       converter = Bytes.class,
       description =
           "Aim at token files of this size, by splitting the input accordingly. An estimate: half to"
-              + " twice of it for ordinary text, up to three times for text with very many ids a byte (as"
-              + " hashes). Smaller where the input would not feed every core; larger where a file can't be"
+              + " twice of it for ordinary text, in every encoding and compression, up to three times for"
+              + " text with very many ids a byte (as hashes); columns of --keep come on top. Smaller where the input would not feed every core; larger where a file can't be"
               + " split (gzip, one Parquet row group). Default: ${DEFAULT-VALUE}.")
   private long fileBytes;
 
