@@ -116,12 +116,14 @@ enum IdEncoding {
   /** Parquet's own writer: its calls value by value are fast enough here. */
   private static final class Delta implements Encoder {
     private static final int SLAB = 1 << 16;
-    private final DeltaBinaryPackingValuesWriterForInteger writer =
-        new DeltaBinaryPackingValuesWriterForInteger(SLAB, 1 << 20, new HeapByteBufferAllocator());
 
     @Override
     public BytesInput encode(int[] ids, int count) {
-      writer.reset();
+      // A new one for each page: used again, it leaves widths of the page before in a last block
+      // that is not full, where zeros belong.
+      DeltaBinaryPackingValuesWriterForInteger writer =
+          new DeltaBinaryPackingValuesWriterForInteger(
+              SLAB, 1 << 20, new HeapByteBufferAllocator());
       for (int i = 0; i < count; i++) {
         writer.writeInteger(ids[i]);
       }
