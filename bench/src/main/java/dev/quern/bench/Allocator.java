@@ -234,6 +234,7 @@ final class Allocator {
             plan.corpus().bytes(),
             List.of(0),
             place.threads,
+            false,
             Math.max(1, work.passes),
             "wall",
             work.passes > 0,

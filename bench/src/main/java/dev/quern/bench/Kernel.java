@@ -52,6 +52,7 @@ final class Kernel {
    * @param json file of the vocabulary for the other Python peers, or null
    * @param corpora one, or the same documents cut to several lengths
    * @param threads numbers of threads; speeds are compared with those of the first
+   * @param each every thread has all of the text; else it is divided
    * @param pieceBytes of the first pass; 0: 10 MB, or a third of a smaller corpus
    */
   record Plan(
@@ -63,6 +64,7 @@ final class Kernel {
       List<Corpus> corpora,
       List<Contender> contenders,
       List<Integer> threads,
+      boolean each,
       long pieceBytes,
       int passes,
       String clock,
@@ -214,6 +216,7 @@ final class Kernel {
         corpus.bytes(),
         pieces(corpus, plan.pieceBytes()),
         threads,
+        plan.each(),
         plan.passes(),
         plan.clock(),
         timed,
@@ -408,6 +411,9 @@ final class Kernel {
       line.put("differs", difference);
     }
     line.put("threads", threads);
+    if (plan.each()) {
+      line.put("each", true);
+    }
     line.put("clock", plan.clock());
     line.put("rounds", samples.size());
     line.put("pieces", pieces(corpus, plan.pieceBytes()).size());

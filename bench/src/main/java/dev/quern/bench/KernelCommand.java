@@ -190,6 +190,15 @@ final class KernelCommand implements Callable<Integer> {
   List<Integer> threads;
 
   @Option(
+      names = "--each",
+      description =
+          "Each thread encodes all of the text, in memory of its own and beginning at another place, as"
+              + " tasks do that have partitions of their own. Default: the text is divided among the"
+              + " threads, each of which then sees a part of it but nearly all of its words. Only for"
+              + " Quern: --peers none.")
+  boolean each;
+
+  @Option(
       names = "--cpu",
       split = ",",
       paramLabel = "N",
@@ -304,6 +313,10 @@ final class KernelCommand implements Callable<Integer> {
             BenchException.USAGE,
             "--clock cpu says nothing about several threads: leave it out, or set --threads 1");
       }
+    }
+    if (each && peers.stream().anyMatch(peer -> peer != Peer.NONE)) {
+      throw new BenchException(
+          BenchException.USAGE, "--each is for Quern's own threads: add --peers none");
     }
     checkCpus(cpus, threads);
     if (rounds < 1 || passes < 0 || piece < 0 || cuts.stream().anyMatch(cut -> cut < 1)) {
@@ -427,6 +440,7 @@ final class KernelCommand implements Callable<Integer> {
         variants,
         contenders,
         threads,
+        each,
         Math.round(piece * 1e6),
         passes,
         lower(clock),

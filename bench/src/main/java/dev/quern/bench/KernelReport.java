@@ -59,6 +59,7 @@ final class KernelReport {
         "corpus",
         "cut_bytes",
         "threads",
+        "each",
         "tool",
         "engine",
         "allocator",
@@ -71,7 +72,7 @@ final class KernelReport {
   }
 
   private List<RecordLine> uncut() {
-    return current.stream().filter(line -> !line.has("cut_bytes")).toList();
+    return current.stream().filter(line -> !line.has("cut_bytes") && !line.has("each")).toList();
   }
 
   /**

@@ -6,10 +6,13 @@ import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.BrokenBarrierException;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -54,13 +57,79 @@ final class KernelRun {
   /** Does the task; speeds are MB/s (10^6 bytes of UTF-8) a thread, memory is MiB. */
   static Map<String, Object> run(KernelTask task) throws IOException, InterruptedException {
     ExecutorService pool = task.threads() > 1 ? Executors.newFixedThreadPool(task.threads()) : null;
-    try (Encoding encoding = Encoding.of(task)) {
-      return new Run(task, encoding, pool, encodingClock(task)).run();
+    try {
+      if (pool != null && task.each()) {
+        return each(task, pool);
+      }
+      try (Encoding encoding = Encoding.of(task)) {
+        return new Run(task, encoding, pool, encodingClock(task), 0, () -> {}).run();
+      }
     } finally {
       if (pool != null) {
         pool.shutdown();
       }
     }
+  }
+
+  /** Every thread runs the task for itself; speeds are their mean, memory is the most of any. */
+  private static Map<String, Object> each(KernelTask task, ExecutorService pool)
+      throws IOException, InterruptedException {
+    CyclicBarrier barrier = new CyclicBarrier(task.threads());
+    Together together =
+        () -> {
+          try {
+            barrier.await();
+          } catch (BrokenBarrierException e) {
+            throw new BenchException(BenchException.FAILED, "another thread failed", e);
+          }
+        };
+    List<Encoding> encodings = new ArrayList<>();
+    try {
+      List<Callable<Map<String, Object>>> runs = new ArrayList<>();
+      for (int thread = 0; thread < task.threads(); thread++) {
+        Encoding encoding = Encoding.of(task);
+        encodings.add(encoding);
+        int first = thread * task.pieces().size() / task.threads();
+        Run run = new Run(task, encoding, null, encodingClock(task), first, together);
+        runs.add(
+            () -> {
+              try {
+                return run.run();
+              } catch (BenchException | IOException e) {
+                barrier.reset();
+                throw e;
+              }
+            });
+      }
+      Map<String, Object> result = new LinkedHashMap<>();
+      for (Future<Map<String, Object>> one : pool.invokeAll(runs)) {
+        Map<String, Object> own = Run.result(one);
+        if (!own.get("ids_hash").equals(result.getOrDefault("ids_hash", own.get("ids_hash")))) {
+          throw new BenchException(BenchException.WRONG_RESULT, "two threads gave different ids");
+        }
+        own.forEach(
+            (field, value) ->
+                result.merge(
+                    field,
+                    field.endsWith("_mb_s") && value instanceof Double speed
+                        ? speed / task.threads()
+                        : value,
+                    (before, next) ->
+                        !(before instanceof Double number)
+                            ? before
+                            : field.endsWith("_mb_s")
+                                ? number + (Double) next
+                                : (Object) Math.max(number, (Double) next)));
+      }
+      return result;
+    } finally {
+      encodings.forEach(Encoding::close);
+    }
+  }
+
+  /** Waits for the other threads, if they are to go on at the same time. */
+  private interface Together {
+    void await() throws InterruptedException;
   }
 
   /** Nanoseconds, of the wall or of this process's processors (in steps of 10 ms on some JDKs). */
@@ -83,7 +152,17 @@ final class KernelRun {
         : clock(task);
   }
 
-  private record Run(KernelTask task, Encoding encoding, ExecutorService pool, LongSupplier clock) {
+  /**
+   * @param pool of the threads that divide the text; null: this thread encodes all of it
+   * @param first the piece that the first pass begins with; those before it come last
+   */
+  private record Run(
+      KernelTask task,
+      Encoding encoding,
+      ExecutorService pool,
+      LongSupplier clock,
+      int first,
+      Together together) {
 
     Map<String, Object> run() throws IOException, InterruptedException {
       if (pool != null) {
@@ -109,11 +188,17 @@ final class KernelRun {
       List<Double> seconds = new ArrayList<>();
       List<Integer> parts = new ArrayList<>();
       long tokens = 0;
+      List<Integer> order = new ArrayList<>();
       for (int piece = 0; piece < begins.size(); piece++) {
+        order.add((first + piece) % begins.size());
+      }
+      together.await();
+      for (int piece : order) {
         begin = clock.getAsLong();
         tokens += encode(begins.get(piece), end(piece), parts);
         seconds.add(seconds(begin));
       }
+      Collections.sort(parts);
       memory(result, "rss_pass_mib", "VmRSS");
       memory(result, "vm_hwm_mib", "VmHWM");
       result.put("tokens", tokens);
@@ -126,15 +211,14 @@ final class KernelRun {
         return result;
       }
       double sum = seconds.stream().mapToDouble(s -> s).sum();
-      int last = begins.size() - 1;
       result.put("cold_mb_s", speed(task.bytes(), sum));
-      result.put("steady_mb_s", speed(bytes(begins.get(last), end(last)), seconds.get(last)));
       List<Double> speeds = new ArrayList<>();
-      for (int piece = 0; piece <= last; piece++) {
-        double speed = speed(bytes(begins.get(piece), end(piece)), seconds.get(piece));
-        speeds.add(Record.rounded(speed, 2));
+      for (int piece : order) {
+        speeds.add(speed(bytes(begins.get(piece), end(piece)), seconds.get(speeds.size())));
       }
-      result.put("first_pass_mb_s", speeds);
+      result.put("steady_mb_s", speeds.get(speeds.size() - 1));
+      result.put("first_pass_mb_s", speeds.stream().map(s -> Record.rounded(s, 2)).toList());
+      together.await();
       warm(result, tokens, hash);
       return result;
     }
@@ -230,7 +314,7 @@ final class KernelRun {
       }
     }
 
-    private static long result(Future<Long> work) throws InterruptedException {
+    private static <T> T result(Future<T> work) throws InterruptedException {
       try {
         return work.get();
       } catch (ExecutionException e) {
@@ -264,7 +348,7 @@ final class KernelRun {
     }
 
     private double speed(long bytes, double seconds) {
-      return bytes / 1e6 / seconds / task.threads();
+      return bytes / 1e6 / seconds / (pool == null ? 1 : task.threads());
     }
 
     /**

@@ -15,7 +15,7 @@ final class KernelTable {
     table.append(
         String.format(
             Locale.ROOT,
-            "%n%s, %s: %,d bytes, %,d documents, %,d tokens; %d pieces, %d rounds, %s clock%n",
+            "%n%s, %s: %,d bytes, %,d documents, %,d tokens; %d pieces, %d rounds, %s clock%s%n",
             first.get("tokenizer"),
             first.get("corpus"),
             first.get("bytes"),
@@ -23,7 +23,8 @@ final class KernelTable {
             first.get("tokens"),
             first.get("pieces"),
             first.get("rounds"),
-            first.get("clock")));
+            first.get("clock"),
+            first.containsKey("each") ? ", all of the text for each thread" : ""));
     table.append(
         "Median (minimum - maximum); speeds are MB/s a core, memory is MiB, x is Quern by peer.\n");
     String format = "%-34s %-21s %-21s %-21s %-21s %-20s %-6s%n";

@@ -29,6 +29,8 @@ import java.util.Map;
  * @param bytes of UTF-8 in it
  * @param pieces the first document of each piece of the first pass, in order; the first is 0
  * @param threads that encode at the same time
+ * @param each every thread encodes all documents, in memory of its own and from another one on;
+ *     else they are divided
  * @param passes over the same text after the first; 0: as many as fill a second, at least 3
  * @param clock wall, or cpu: time of the processor that the encoding thread takes
  * @param timed false: only the first pass, for its ids
@@ -57,6 +59,7 @@ record KernelTask(
     long bytes,
     List<Integer> pieces,
     int threads,
+    boolean each,
     int passes,
     String clock,
     boolean timed,

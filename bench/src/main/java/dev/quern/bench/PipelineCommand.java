@@ -312,6 +312,7 @@ final class PipelineCommand implements Callable<Integer> {
         bytes,
         Kernel.pieces(whole, 0),
         number,
+        false,
         warm,
         "wall",
         true,

@@ -87,6 +87,7 @@ class AllocatorTest {
         task.bytes(),
         task.pieces(),
         task.threads(),
+        false,
         task.passes(),
         task.clock(),
         task.timed(),

@@ -56,6 +56,7 @@ class KernelTest {
         corpora,
         List.of(contenders),
         threads,
+        false,
         0,
         passes,
         "wall",
@@ -70,6 +71,39 @@ class KernelTest {
   private List<Map<String, Object>> measure(
       String tokenizer, Kernel.Runner runner, Contender... contenders) throws Exception {
     return measure(plan(tokenizer, List.of(sample), List.of(1), 1, 1, contenders), runner);
+  }
+
+  @Test
+  void threadsWithAllOfTheTextEachGiveItsIds() throws Exception {
+    Kernel.Plan divided = plan("gpt2", List.of(sample), List.of(1, 2), 2, 1, QUERN);
+    Kernel.Plan each =
+        new Kernel.Plan(
+            null,
+            "gpt2",
+            null,
+            null,
+            null,
+            List.of(sample),
+            List.of(QUERN),
+            List.of(1, 2),
+            true,
+            0,
+            2,
+            "wall",
+            1);
+    Map<String, Object> expected = measure(divided, KernelRun::run).get(1);
+    List<Map<String, Object>> lines = measure(each, KernelRun::run);
+    assertThat(lines).hasSize(2);
+    for (Map<String, Object> line : lines) {
+      assertThat(line)
+          .containsEntry("each", true)
+          .containsEntry("ids_hash", expected.get("ids_hash"))
+          .containsEntry("tokens", expected.get("tokens"));
+      assertThat((Double) line.get("steady_mb_s")).isPositive();
+      assertThat((Double) line.get("warm_mb_s")).isPositive();
+    }
+    assertThat(expected).doesNotContainKey("each");
+    assertThat(lines.get(1).get("over").toString()).contains("threads_1");
   }
 
   @Test

@@ -81,6 +81,7 @@ class PeersTest {
             List.of(corpus),
             contenders,
             List.of(1),
+            false,
             0,
             10,
             "cpu",
