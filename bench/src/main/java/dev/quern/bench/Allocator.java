@@ -182,6 +182,9 @@ final class Allocator {
         say("shares of CPU time: %s", name(place));
         run(place, Work.passes(plan.passes()), control);
         places.get(place).shares = CpuShares.read(folder.resolve("perf.data"));
+        if (places.get(place).shares.isEmpty()) {
+          say("%s was done before perf's first sample: ask for more --passes", name(place));
+        }
       }
     }
     List<Map<String, Object>> lines = new ArrayList<>();
