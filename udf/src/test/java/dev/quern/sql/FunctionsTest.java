@@ -50,6 +50,13 @@ class FunctionsTest {
     return Arrays.stream(ids).boxed().toList();
   }
 
+  /** job/spark runs these tests with older versions of Spark, and says here which one it means. */
+  @Test
+  void sparkIsTheVersionThatIsMeant() {
+    String version = TestSpark.session().version();
+    assertThat(version).isEqualTo(System.getProperty("quern.spark.version", version));
+  }
+
   // ---- Values ----------------------------------------------------------------------------------
 
   @ParameterizedTest

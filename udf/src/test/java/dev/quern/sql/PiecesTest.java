@@ -388,6 +388,19 @@ class PiecesTest {
         .isEqualTo("  ");
   }
 
+  @Test
+  void aLongTextKeepsNearlyAllThatIsAskedFor() {
+    for (String unit : List.of("東", "é", "🦙", "word ", "    ")) {
+      for (int most : new int[] {1, 5, 64}) {
+        String cut =
+            TestSpark.value(
+                "SELECT truncate_tokens(repeat('" + unit + "', 3000), " + most + ", 'gpt2')");
+        assertThat(unit.repeat(3000)).startsWith(cut);
+        assertThat(open("gpt2").tokenCount(cut)).isLessThanOrEqualTo(most).isGreaterThan(most - 4);
+      }
+    }
+  }
+
   // ---- Where calls stand -----------------------------------------------------------------------
 
   @Test
