@@ -7,17 +7,17 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.DoubleSummaryStatistics;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.BrokenBarrierException;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
+import java.util.concurrent.Phaser;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongSupplier;
 
@@ -62,7 +62,7 @@ final class KernelRun {
         return each(task, pool);
       }
       try (Encoding encoding = Encoding.of(task)) {
-        return new Run(task, encoding, pool, encodingClock(task), 0, () -> {}).run();
+        return new Run(task, encoding, pool, encodingClock(task), 0, new Phaser(1)).run();
       }
     } finally {
       if (pool != null) {
@@ -74,15 +74,7 @@ final class KernelRun {
   /** Every thread runs the task for itself; speeds are their mean, memory is the most of any. */
   private static Map<String, Object> each(KernelTask task, ExecutorService pool)
       throws IOException, InterruptedException {
-    CyclicBarrier barrier = new CyclicBarrier(task.threads());
-    Together together =
-        () -> {
-          try {
-            barrier.await();
-          } catch (BrokenBarrierException e) {
-            throw new BenchException(BenchException.FAILED, "another thread failed", e);
-          }
-        };
+    Phaser together = new Phaser(task.threads());
     List<Encoding> encodings = new ArrayList<>();
     try {
       List<Callable<Map<String, Object>>> runs = new ArrayList<>();
@@ -95,41 +87,33 @@ final class KernelRun {
             () -> {
               try {
                 return run.run();
-              } catch (BenchException | IOException e) {
-                barrier.reset();
-                throw e;
+              } finally {
+                // Nobody waits for one that has failed.
+                together.arriveAndDeregister();
               }
             });
       }
-      Map<String, Object> result = new LinkedHashMap<>();
+      List<Map<String, Object>> results = new ArrayList<>();
       for (Future<Map<String, Object>> one : pool.invokeAll(runs)) {
-        Map<String, Object> own = Run.result(one);
-        if (!own.get("ids_hash").equals(result.getOrDefault("ids_hash", own.get("ids_hash")))) {
-          throw new BenchException(BenchException.WRONG_RESULT, "two threads gave different ids");
-        }
-        own.forEach(
-            (field, value) ->
-                result.merge(
-                    field,
-                    field.endsWith("_mb_s") && value instanceof Double speed
-                        ? speed / task.threads()
-                        : value,
-                    (before, next) ->
-                        !(before instanceof Double number)
-                            ? before
-                            : field.endsWith("_mb_s")
-                                ? number + (Double) next
-                                : (Object) Math.max(number, (Double) next)));
+        results.add(Run.result(one));
       }
+      Map<String, Object> result = new LinkedHashMap<>(results.get(0));
+      if (results.stream().anyMatch(own -> !own.get("ids_hash").equals(result.get("ids_hash")))) {
+        throw new BenchException(BenchException.WRONG_RESULT, "two threads gave different ids");
+      }
+      result.replaceAll(
+          (field, value) -> {
+            if (!(value instanceof Double)) {
+              return value;
+            }
+            DoubleSummaryStatistics all =
+                results.stream().mapToDouble(own -> (Double) own.get(field)).summaryStatistics();
+            return field.endsWith("_mb_s") ? all.getAverage() : all.getMax();
+          });
       return result;
     } finally {
       encodings.forEach(Encoding::close);
     }
-  }
-
-  /** Waits for the other threads, if they are to go on at the same time. */
-  private interface Together {
-    void await() throws InterruptedException;
   }
 
   /** Nanoseconds, of the wall or of this process's processors (in steps of 10 ms on some JDKs). */
@@ -155,6 +139,7 @@ final class KernelRun {
   /**
    * @param pool of the threads that divide the text; null: this thread encodes all of it
    * @param first the piece that the first pass begins with; those before it come last
+   * @param together of the threads that go on at the same time
    */
   private record Run(
       KernelTask task,
@@ -162,7 +147,7 @@ final class KernelRun {
       ExecutorService pool,
       LongSupplier clock,
       int first,
-      Together together) {
+      Phaser together) {
 
     Map<String, Object> run() throws IOException, InterruptedException {
       if (pool != null) {
@@ -192,7 +177,7 @@ final class KernelRun {
       for (int piece = 0; piece < begins.size(); piece++) {
         order.add((first + piece) % begins.size());
       }
-      together.await();
+      together.arriveAndAwaitAdvance();
       for (int piece : order) {
         begin = clock.getAsLong();
         tokens += encode(begins.get(piece), end(piece), parts);
@@ -218,7 +203,7 @@ final class KernelRun {
       }
       result.put("steady_mb_s", speeds.get(speeds.size() - 1));
       result.put("first_pass_mb_s", speeds.stream().map(s -> Record.rounded(s, 2)).toList());
-      together.await();
+      together.arriveAndAwaitAdvance();
       warm(result, tokens, hash);
       return result;
     }
@@ -318,6 +303,9 @@ final class KernelRun {
       try {
         return work.get();
       } catch (ExecutionException e) {
+        if (e.getCause() instanceof BenchException own) {
+          throw own;
+        }
         throw new BenchException(BenchException.FAILED, String.valueOf(e.getCause()), e);
       }
     }
