@@ -1,6 +1,8 @@
 package dev.quern.job;
 
 import dev.quern.sql.TokenizerReference;
+import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
@@ -22,6 +24,7 @@ final class ActiveRun implements AutoCloseable {
   private final Map<String, String> metadata;
   private volatile TaskCounts totals;
   private volatile TaskTimes times = TaskTimes.NONE;
+  private volatile List<ExecutorSample> executors = List.of();
 
   /**
    * @param metadata what goes into the footer of each token file, but for what only an executor
@@ -61,12 +64,30 @@ final class ActiveRun implements AutoCloseable {
   }
 
   /**
-   * The sums over the committed task attempts and what they took; set when Spark's job is about to
-   * be committed.
+   * Spark's job is about to be committed.
+   *
+   * @param sums over the task attempts that are committed
+   * @param tasks each of them
    */
-  void commit(TaskCounts sums, TaskTimes tasks) {
+  void commit(TaskCounts sums, List<TaskCounts> tasks) {
     totals = sums;
-    times = tasks;
+    times = TaskTimes.of(tasks);
+    Map<ExecutorSample.Executor, ExecutorSample> latest = new HashMap<>();
+    for (TaskCounts task : tasks) {
+      task.executor()
+          .ifPresent(
+              sample ->
+                  latest.merge(
+                      sample.executor(),
+                      sample,
+                      (a, b) -> a.timeMillis() < b.timeMillis() ? b : a));
+    }
+    executors = List.copyOf(latest.values());
+  }
+
+  /** Every executor that has committed a task, as it was when the last one ended. */
+  List<ExecutorSample> executors() {
+    return executors;
   }
 
   TaskTimes times() {

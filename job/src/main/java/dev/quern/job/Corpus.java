@@ -19,6 +19,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import org.apache.parquet.HadoopReadOptions;
 import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.metadata.BlockMetaData;
 import org.apache.parquet.hadoop.metadata.ColumnChunkMetaData;
@@ -226,23 +227,31 @@ record Corpus(
         }
         Path root = files.makeQualified(match.getPath());
         found.add(root);
-        var listed = files.listFiles(root, true);
-        while (listed.hasNext()) {
-          FileStatus file = listed.next();
-          boolean hidden = false;
-          for (Path at = file.getPath(); at.depth() > root.depth(); at = at.getParent()) {
-            hidden |= isHidden(at.getName());
-          }
-          if (!hidden && filters.stream().allMatch(filter -> filter.accept(file))) {
-            dataFiles.put(files.makeQualified(file.getPath()), file.getLen());
-          }
-        }
+        list(files, match);
       }
       if (found.isEmpty()) {
         throw JobException.refused(
             "the input " + uri + " has hidden files only (names with _ or . in front)");
       }
       return found;
+    }
+
+    /**
+     * Folder by folder, as Spark lists them: Hadoop's own listing of a whole tree starts a process
+     * for each local file, to ask for its owner.
+     */
+    private void list(FileSystem files, FileStatus at) throws IOException {
+      if (!at.isDirectory()) {
+        if (filters.stream().allMatch(filter -> filter.accept(at))) {
+          dataFiles.put(files.makeQualified(at.getPath()), at.getLen());
+        }
+        return;
+      }
+      for (FileStatus inside : files.listStatus(at.getPath())) {
+        if (!isHidden(inside.getPath().getName())) {
+          list(files, inside);
+        }
+      }
     }
 
     /** Whether a glob has matched a hidden name that is not spelt out in it. */
@@ -638,7 +647,8 @@ record Corpus(
       for (int i = 0; i < names.size() && read < FOOTERS; i += step) {
         Path path = new Path(java.net.URI.create(names.get(i)));
         try (ParquetFileReader reader =
-            ParquetFileReader.open(HadoopInputFile.fromPath(path, conf))) {
+            ParquetFileReader.open(
+                HadoopInputFile.fromPath(path, conf), HadoopReadOptions.builder(conf).build())) {
           fileBytes += path.getFileSystem(conf).getFileStatus(path).getLen();
           for (BlockMetaData block : reader.getFooter().getBlocks()) {
             // A few huge documents are not done sooner elsewhere.

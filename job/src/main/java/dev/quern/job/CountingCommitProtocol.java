@@ -139,8 +139,7 @@ public final class CountingCommitProtocol extends SQLHadoopMapReduceCommitProtoc
               + " storage, please report it");
     }
     identify(context);
-    ActiveRun.of(context.getConfiguration().get(ActiveRun.OPTION))
-        .commit(sums, TaskTimes.of(tasks));
+    ActiveRun.of(context.getConfiguration().get(ActiveRun.OPTION)).commit(sums, tasks);
     super.commitJob(context, CollectionConverters.asScala(messages).toList());
   }
 }

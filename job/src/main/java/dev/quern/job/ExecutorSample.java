@@ -1,6 +1,9 @@
 package dev.quern.job;
 
 import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
 import java.io.Serializable;
 
 /**
@@ -18,6 +21,7 @@ import java.io.Serializable;
 @JsonIgnoreProperties(ignoreUnknown = true)
 record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory memory, Work work)
     implements Serializable {
+  private static final ObjectMapper JSON = new ObjectMapper();
 
   /**
    * One executor process.
@@ -110,6 +114,20 @@ record ExecutorSample(Executor executor, long timeMillis, boolean last, Memory m
           allocator == null ? other.allocator : allocator,
           engines == null ? other.engines : engines);
     }
+  }
+
+  /** For where Java's serialization is not what is used: Kryo can't write records. */
+  byte[] toJson() {
+    try {
+      return JSON.writeValueAsBytes(this);
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException(e); // a record of numbers and strings
+    }
+  }
+
+  /** What {@link #toJson} has made. */
+  static ExecutorSample ofJson(byte[] json) throws IOException {
+    return JSON.readValue(json, ExecutorSample.class);
   }
 
   /** The same moment told by another clock, and by an Executor object that is already there. */

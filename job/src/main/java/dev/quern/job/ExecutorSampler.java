@@ -20,7 +20,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Samples this process on a thread of its own and hands each sample to a sink. A task never waits
- * for it, and nothing that goes wrong here reaches one: failures are counted and logged once.
+ * for that, and nothing that goes wrong here reaches one: failures are counted and logged once.
  */
 final class ExecutorSampler implements AutoCloseable {
 
@@ -30,6 +30,9 @@ final class ExecutorSampler implements AutoCloseable {
   }
 
   private static final Logger LOG = LoggerFactory.getLogger(ExecutorSampler.class);
+
+  /** The one of this process, for its tasks. */
+  private static volatile ExecutorSampler ofThisProcess;
 
   private final ExecutorSample.Executor executor;
   private final Sink sink;
@@ -56,6 +59,7 @@ final class ExecutorSampler implements AutoCloseable {
               return sampler;
             });
     sample(false);
+    ofThisProcess = this;
     // A delay, not a rate: after a long pause of the JVM one sample is enough.
     thread.scheduleWithFixedDelay(
         () -> sample(false), intervalMillis, intervalMillis, TimeUnit.MILLISECONDS);
@@ -66,12 +70,26 @@ final class ExecutorSampler implements AutoCloseable {
     return failures.get();
   }
 
+  /**
+   * What this process looks like now, for a task to take to the driver itself; null if the process
+   * is not sampled, or can't be.
+   */
+  static ExecutorSample now() {
+    ExecutorSampler sampler = ofThisProcess;
+    try {
+      return sampler == null ? null : sampler.take(false);
+    } catch (Exception | LinkageError e) {
+      LOG.debug("no sample of the end of a task", e);
+      return null;
+    }
+  }
+
   /** Takes a last sample; best effort. */
   @Override
   public void close() {
+    ofThisProcess = null;
     thread.shutdownNow();
     try {
-      // The readers are not for two threads at once.
       thread.awaitTermination(1, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
@@ -79,9 +97,14 @@ final class ExecutorSampler implements AutoCloseable {
     sample(true);
   }
 
+  /** The readers are not for two threads at once. */
+  private synchronized ExecutorSample take(boolean last) {
+    return new ExecutorSample(executor, System.currentTimeMillis(), last, memory(), work());
+  }
+
   private void sample(boolean last) {
     try {
-      sink.send(new ExecutorSample(executor, System.currentTimeMillis(), last, memory(), work()));
+      sink.send(take(last));
     } catch (Exception | LinkageError e) {
       if (failures.getAndIncrement() == 0) {
         LOG.warn(

@@ -41,12 +41,18 @@ import scala.jdk.javaapi.CollectionConverters;
  * Pages, their compression, indexes and encryption, and the file around them are Parquet's own.
  *
  * <p>A row group is in memory until it is complete: about {@link #ROW_GROUP_BYTES} a file, as it
- * will stand in the file, and a page of each column. Hadoop's {@code parquet.block.size} and {@code
- * parquet.page.size} change that, also as options of a write.
+ * will stand in the file, and a page of each column ({@link #PAGE_BYTES}). Hadoop's {@code
+ * parquet.block.size} and {@code parquet.page.size} change that, also as options of a write.
  */
 final class ParquetRowFile implements RowFile {
   /** The default of parquet.block.size; Parquet's own is 128 MiB. */
   static final long ROW_GROUP_BYTES = 32L << 20;
+
+  /**
+   * The default of parquet.page.size. Parquet's own is 1 MiB, and each page of it an allocation
+   * that G1 takes for humongous, and begins to mark the whole heap for.
+   */
+  static final int PAGE_BYTES = 256 << 10;
 
   /** After how many rows the size of the other columns is looked at. */
   private static final int ROWS_UNMEASURED = 64;
@@ -187,7 +193,7 @@ final class ParquetRowFile implements RowFile {
   private static ParquetProperties properties(Configuration configuration) {
     ParquetProperties.Builder builder =
         ParquetProperties.builder()
-            .withPageSize(ParquetOutputFormat.getPageSize(configuration))
+            .withPageSize(configuration.getInt(ParquetOutputFormat.PAGE_SIZE, PAGE_BYTES))
             .withDictionaryPageSize(ParquetOutputFormat.getDictionaryPageSize(configuration))
             .withDictionaryEncoding(ParquetOutputFormat.getEnableDictionary(configuration))
             .withWriterVersion(ParquetOutputFormat.getWriterVersion(configuration))

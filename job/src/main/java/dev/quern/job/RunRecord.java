@@ -5,6 +5,7 @@ import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,7 +27,7 @@ import org.slf4j.LoggerFactory;
  *     Progress progress = Progress.start(session, record, inputBytes)) {
  *   ... the write ...
  *   progress.close();               // idempotent; before anything else is printed
- *   record.finish(totals);
+ *   record.finish(totals, ends);
  *   record.write(outputPath);       // before an output written aside is swapped in
  *   record.published();             // the run has succeeded: Spark's UI is told so
  *   record.summaryLines().forEach(System.out::println);
@@ -78,23 +79,18 @@ public final class RunRecord implements AutoCloseable {
   }
 
   /**
-   * Ends the run: waits a moment (at most two sampling intervals) for each executor's last sample.
-   * A second call does nothing.
+   * Ends the run. A second call does nothing.
+   *
+   * @param ends what executors looked like when their last tasks ended, of none more than once:
+   *     samples of the interval miss what was done after the last of them
    */
-  public synchronized void finish(RunTotals totals) {
+  synchronized void finish(RunTotals totals, Collection<ExecutorSample> ends) {
     if (summary != null) {
       return;
     }
     // Wall time is measured by the clock that nobody sets.
     long endMillis = startMillis + Math.max(1, (System.nanoTime() - startNanos) / 1_000_000);
-    hub.ifPresent(
-        at -> {
-          try {
-            at.awaitSamples();
-          } catch (InterruptedException e) {
-            Thread.currentThread().interrupt(); // the record then ends a second earlier
-          }
-        });
+    hub.ifPresent(at -> at.receiveOfTasks(ends, System.currentTimeMillis()));
     List<RunSummary.ExecutorPart> parts = new ArrayList<>();
     hub.ifPresent(at -> samples.parts().forEach(part -> parts.add(summarize(at, part, endMillis))));
     summary = new RunSummary(description, environment(), totals, startMillis, endMillis, parts);

@@ -4,6 +4,7 @@ import com.codahale.metrics.Gauge;
 import com.codahale.metrics.MetricRegistry;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.Deque;
 import java.util.HashMap;
@@ -15,7 +16,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.WeakHashMap;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.ToDoubleFunction;
 import java.util.function.ToLongFunction;
@@ -63,7 +63,6 @@ final class SampleHub extends SparkListener {
     private final long clockOffsetMillis;
     private final Deque<ExecutorSample> window = new ArrayDeque<>();
     private long receivedMillis;
-    private long received;
 
     Live(ExecutorSample first, long now) {
       executor = first.executor();
@@ -193,11 +192,9 @@ final class SampleHub extends SparkListener {
         at.window.removeFirst();
       }
       at.receivedMillis = now;
-      at.received++;
     }
     runs.forEach(run -> run.add(sample));
     toEvents(sample, now);
-    notifyAll();
   }
 
   /** From now on the run gets every sample, beginning with the latest of each executor. */
@@ -210,30 +207,20 @@ final class SampleHub extends SparkListener {
     runs.remove(run);
   }
 
-  /** Waits until each living executor has sent one more sample, at most two intervals. */
-  synchronized void awaitSamples() throws InterruptedException {
-    long until = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(2 * intervalMillis);
-    Map<String, Long> before = new HashMap<>();
-    long now = System.currentTimeMillis();
-    live.forEach(
-        (id, at) -> {
-          // One that has been silent for long isn't waited for.
-          if (now - at.receivedMillis <= 3 * intervalMillis + 1000) {
-            before.put(id, at.received);
-          }
-        });
-    while (before.entrySet().stream().anyMatch(e -> waiting(e.getKey(), e.getValue()))) {
-      long millis = TimeUnit.NANOSECONDS.toMillis(until - System.nanoTime());
-      if (millis <= 0) {
-        return;
+  /**
+   * Takes samples that came with the results of tasks, by each of which more is known than by what
+   * the executor has sent itself.
+   */
+  synchronized void receiveOfTasks(Collection<ExecutorSample> sent, long now) {
+    for (ExecutorSample sample : sent) {
+      Live at = live.get(sample.executor().id());
+      // The clock of one that is not known, or not any more, can't be told from its delay.
+      if (at != null
+          && at.executor.equals(sample.executor())
+          && sample.timeMillis() + at.clockOffsetMillis > at.latest().timeMillis()) {
+        receive(sample, now);
       }
-      wait(millis);
     }
-  }
-
-  private boolean waiting(String id, long received) {
-    Live at = live.get(id);
-    return at != null && at.received == received;
   }
 
   /** Task slots of an executor, dead or alive; 0 if unknown. */
@@ -259,7 +246,6 @@ final class SampleHub extends SparkListener {
       ofRemoved = ofRemoved.plus(gone.latest().work());
       gauges.removeMatching((name, metric) -> name.startsWith("executor." + id + "."));
     }
-    notifyAll();
   }
 
   // ---- gauges

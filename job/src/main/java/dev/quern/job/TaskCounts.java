@@ -1,7 +1,10 @@
 package dev.quern.job;
 
+import java.io.IOException;
 import java.io.Serializable;
+import java.io.UncheckedIOException;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
@@ -49,6 +52,10 @@ final class TaskCounts implements Serializable {
 
   String host;
   double seconds;
+
+  /** The executor at that moment, {@link ExecutorSample#toJson}; null if it is not sampled. */
+  private byte[] executor;
+
   private final long begun = System.nanoTime();
 
   /** Of the task that runs in this thread; one of its own outside of any task. */
@@ -66,12 +73,23 @@ final class TaskCounts implements Serializable {
     return counts;
   }
 
-  /** The attempt is about to be committed: where it ran, and for how long. */
+  /** The attempt is about to be committed: where it ran, for how long, and in what memory. */
   void end() {
     TaskContext task = TaskContext.get();
     partition = task == null ? 0 : task.partitionId();
     host = SparkEnv.get().blockManager().blockManagerId().host();
     seconds = (System.nanoTime() - begun) / 1e9;
+    ExecutorSample now = ExecutorSampler.now();
+    executor = now == null ? null : now.toJson();
+  }
+
+  /** The executor as it was when the attempt was committed; empty if it is not sampled. */
+  Optional<ExecutorSample> executor() {
+    try {
+      return executor == null ? Optional.empty() : Optional.of(ExecutorSample.ofJson(executor));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   void add(TaskCounts other) {

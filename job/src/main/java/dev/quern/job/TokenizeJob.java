@@ -34,6 +34,9 @@ public final class TokenizeJob {
 
   private static final long SMALLEST_SPLIT = 1L << 20;
 
+  /** Rows that a columnar reader hands over at once. */
+  private static final long BATCH_ROWS = 512;
+
   private final org.apache.spark.sql.classic.SparkSession session;
   private final TokenizeOptions options;
   private final PrintStream out;
@@ -241,6 +244,14 @@ public final class TokenizeJob {
     // A column of a huge document gets a fifth more memory than it needs, instead of twice as much,
     // and gives it back after its batch.
     conf.set("spark.sql.inMemoryColumnarStorage.hugeVectorThreshold", "64m");
+    // Spark's default of 4096 rows is for numbers: of documents these are megabytes, which leave
+    // the processor's cache before they are tokenized, and the heap's regions.
+    for (String format : List.of("parquet", "orc")) {
+      String key = "spark.sql." + format + ".columnarReaderBatchSize";
+      if (!conf.contains(key)) {
+        conf.set(key, BATCH_ROWS);
+      }
+    }
     if (corpus.files() > 0) {
       conf.set("spark.sql.files.maxPartitionBytes", splitBytes(corpus) + "b");
       // Spark's default of 4 MiB is for scans; for tokenizing, a file of 1 MiB is worth a task.
@@ -415,7 +426,8 @@ public final class TokenizeJob {
               totals.tokens,
               totals.verified,
               totals.verifyNanos / 1e9,
-              run.times()));
+              run.times()),
+          run.executors());
       chart = writeRecord(record, folder);
       folder.publish();
     } catch (Exception e) {

@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
@@ -141,6 +142,48 @@ class LauncherIT {
       Ran ran = run(ROOT.resolve("job/bin/quern"), "", "demo", "--limit", "300");
       assertThat(ran.code()).as(ran.errors()).isZero();
       assertThat(ran.output()).contains("300");
+    }
+  }
+
+  @Test
+  void startsFromAnArchiveOfClasses() throws Exception {
+    assertThat(loadedByDemo()).contains("dev.quern.job.TokenizeJob source: shared objects file");
+    List<Path> archives;
+    try (Stream<Path> files = Files.list(ROOT.resolve("job/target"))) {
+      archives = files.filter(file -> file.toString().endsWith(".jsa")).toList();
+    }
+    assertThat(archives).isNotEmpty();
+    try {
+      for (Path archive : archives) {
+        Files.delete(archive);
+        Files.writeString(archive, "no archive");
+      }
+      assertThat(loadedByDemo()).contains("dev.quern.job.TokenizeJob source: ").contains(".jar");
+    } finally {
+      for (Path archive : archives) {
+        Files.delete(archive); // the next run makes it anew
+      }
+    }
+  }
+
+  /** What the JVM says of where the job's class is from. */
+  private String loadedByDemo() throws Exception {
+    Path log = temporary.resolve("classes.txt");
+    Ran ran =
+        run(
+            ROOT.resolve("job/bin/quern"),
+            "",
+            "demo",
+            "--limit",
+            "10",
+            "--conf",
+            "spark.driver.extraJavaOptions=-Xlog:class+load:file=" + log);
+    assertThat(ran.code()).as(ran.errors()).isZero();
+    assertThat(ran.output() + ran.errors()).doesNotContain("[warning]", "[error]");
+    try (Stream<String> lines = Files.lines(log)) {
+      return lines
+          .filter(line -> line.contains("dev.quern.job.TokenizeJob source:"))
+          .collect(Collectors.joining("\n"));
     }
   }
 

@@ -57,8 +57,9 @@ class QuernPluginTest {
     tokenize(); // work of the session before the run must not be in its record
     RunRecord record = RunRecord.start(session, DESCRIPTION);
     long tokens = tokenize();
-    record.finish(new RunTotals(DOCUMENTS + 1, 1, 1_000_000, tokens));
-    record.finish(new RunTotals(0, 0, 0, 0)); // does nothing
+    record.finish(
+        new RunTotals(DOCUMENTS + 1, 1, 1_000_000, tokens), List.of(ExecutorSampler.now()));
+    record.finish(new RunTotals(0, 0, 0, 0), List.of()); // does nothing
     assertThat(record.write(new org.apache.hadoop.fs.Path(folder.toUri()))).isTrue();
 
     List<Row> samples =
@@ -175,7 +176,7 @@ class QuernPluginTest {
     start(null);
     RunRecord record = RunRecord.start(session, DESCRIPTION);
     assertThatThrownBy(record::summaryLines).isInstanceOf(IllegalStateException.class);
-    record.finish(new RunTotals(1, 0, 1, 1));
+    record.finish(new RunTotals(1, 0, 1, 1), List.of());
     assertThat(record.write(new org.apache.hadoop.fs.Path(folder.toUri()))).isFalse();
     assertThat(record.summaryLines()).anyMatch(line -> line.contains("spark.plugins"));
     assertThat(Files.exists(folder.resolve("_quern/summary.json"))).isTrue();
@@ -188,7 +189,7 @@ class QuernPluginTest {
     start(Mute.class);
     try (RunRecord record = RunRecord.start(session, DESCRIPTION)) {
       assertThat(tokenize()).isPositive();
-      record.finish(new RunTotals(DOCUMENTS, 0, 1, 1));
+      record.finish(new RunTotals(DOCUMENTS, 0, 1, 1), List.of());
       assertThat(record.summary().executors()).isEmpty();
     }
     assertThat(Mute.attempts).isPositive();

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -78,6 +79,28 @@ class SampleHubTest {
         .containsExactly("1", "9", "10");
     assertThat(run.parts().stream().map(RunSamples.Part::known))
         .containsExactly(true, false, false);
+  }
+
+  @Test
+  void samplesOfTasksCompleteARunUnlessMoreIsKnown() {
+    receive("1", 0, 100, 0);
+    receive("2", 5, 100, 5_000_000);
+    RunSamples run = new RunSamples();
+    hub.attach(run);
+    ExecutorSample newer = Samples.sample("1", 1, 130, 130, 3_000_000);
+    ExecutorSample older = Samples.sample("2", 4, 90, 90, 4_000_000);
+    ExecutorSample unknown = Samples.sample("3", 9, 90, 90, 9_000_000);
+    hub.receiveOfTasks(
+        Stream.of(newer, older, unknown)
+            .map(sample -> sample.received(sample.executor(), now - Samples.START))
+            .toList(),
+        now);
+    assertThat(run.live().work().bytes()).isEqualTo(3_000_000);
+    assertThat(gauges())
+        .contains(
+            entry("executors", 2L),
+            entry("executor.1.residentBytes", 130L),
+            entry("executor.2.bytes", 5_000_000L));
   }
 
   @Test
