@@ -194,9 +194,8 @@ enum IdEncoding {
       int[] known = table;
       for (int i = 0; i < count; i++) {
         int id = ids[i];
-        // Compared without a sign, a negative one is too large as well.
-        if (Integer.compareUnsigned(id, known.length) >= 0) {
-          if (Integer.compareUnsigned(id, LARGEST) >= 0) {
+        if (id < 0 || id >= known.length) {
+          if (id < 0 || id >= LARGEST) {
             return false;
           }
           known = table = Arrays.copyOf(table, Integer.highestOneBit(id) << 1);
@@ -226,17 +225,23 @@ enum IdEncoding {
       RunLengths.putVarint(out, groups << 1 | 1);
       int begin = out.position();
       int at = begin;
+      // Two at a time, which with the bits of a byte that is not full are at most 18 + 18 + 7.
+      // Bytes
+      // that are not full yet are written with the others, and again with what comes next.
       long pending = 0;
       int pendingBits = 0;
-      for (int i = 0; i < count; i++) {
+      int i = 0;
+      for (; i + 1 < count; i += 2) {
+        pending |= (indices[i] | (long) indices[i + 1] << bits) << pendingBits;
+        out.putLong(at, pending);
+        pendingBits += 2 * bits;
+        at += pendingBits >>> 3;
+        pending >>>= pendingBits & ~7;
+        pendingBits &= 7;
+      }
+      if (i < count) {
         pending |= (long) indices[i] << pendingBits;
         pendingBits += bits;
-        if (pendingBits >= Integer.SIZE) {
-          out.putInt(at, (int) pending);
-          at += Integer.BYTES;
-          pending >>>= Integer.SIZE;
-          pendingBits -= Integer.SIZE;
-        }
       }
       // The last group of 8 is filled with zeros; of the array, so that nothing old is in it.
       int end = begin + groups * bits;
