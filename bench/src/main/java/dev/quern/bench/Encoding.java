@@ -65,6 +65,9 @@ interface Encoding extends AutoCloseable {
               task.library() == null ? null : Path.of(task.library()),
               LibraryOptions.DEFAULT.directory()));
       batch = new RawBatch(texts.texts(), task.documents(), task.bytes(), task.addSpecialTokens());
+      if (task.each()) {
+        batch.touch();
+      }
     }
 
     @Override

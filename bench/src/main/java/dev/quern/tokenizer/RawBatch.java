@@ -9,14 +9,18 @@ import java.util.function.Supplier;
  *
  * <p>The ids of a range stay in memory of their own until a range that begins with the same
  * document is encoded again, as those of other tokenizers' batch calls stay in what these return.
- * Memory is not touched beforehand: its page faults are in the first pass, as they are there.
+ * Memory is not touched beforehand, unless {@link #touch} does it: its page faults are in the first
+ * pass, as they are there.
  */
 public final class RawBatch implements AutoCloseable {
   private final OffHeap.Block textBlock = new OffHeap.Block();
   private final OffHeap.Block offsetBlock = new OffHeap.Block();
   private final OffHeap.Block idBlock = new OffHeap.Block();
   private final OffHeap.Block idOffsetBlock = new OffHeap.Block();
+  private static final int PAGE = 4096;
+
   private final long bytes;
+  private final long idBytes;
   private final long flags;
   private NativeTokenizer tokenizer;
 
@@ -44,8 +48,19 @@ public final class RawBatch implements AutoCloseable {
     }
     // No tokenizer makes more ids than bytes, but for one an empty document might have. A range of
     // n documents has n + 1 offsets, which fit where 2 are kept for each document.
-    idBlock.reserve((bytes + documents) * Integer.BYTES);
+    idBytes = (bytes + documents) * Integer.BYTES;
+    idBlock.reserve(idBytes);
     idOffsetBlock.reserve(2L * documents * Long.BYTES);
+  }
+
+  /**
+   * Touches the memory of the ids, as a task of the job finds its own: that is used again for every
+   * document, and has had its page faults long before.
+   */
+  public void touch() {
+    for (long at = 0; at + Long.BYTES <= idBytes; at += PAGE) {
+      OffHeap.putLong(idBlock.address() + at, 0);
+    }
   }
 
   /** The tokenizer to encode with; it stays the caller's to close. */
