@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
@@ -152,24 +153,40 @@ final class PipelineProcesses implements Pipeline.Runner {
     Process process = builder.start();
     double most = 0;
     while (!process.waitFor(SAMPLING_MILLIS, TimeUnit.MILLISECONDS)) {
-      double now = resident(process.pid());
+      Map<String, Double> own = memory(process.pid());
       try (Stream<ProcessHandle> children = process.descendants()) {
-        now += children.mapToDouble(child -> resident(child.pid())).sum();
+        most =
+            Math.max(
+                most,
+                resident(own)
+                    + children
+                        .map(child -> memory(child.pid()))
+                        .filter(child -> !isSame(child, own))
+                        .mapToDouble(PipelineProcesses::resident)
+                        .sum());
       }
-      most = Math.max(most, now);
     }
     return new Ended(
         process.exitValue(), (System.nanoTime() - begin) / 1e9, Record.rounded(most, 1), log);
   }
 
-  /** MiB; 0 where there is no /proc, or no such process any more. */
-  private static double resident(long pid) {
+  /** As /proc has it, in MiB; empty where there is none, or no such process any more. */
+  private static Map<String, Double> memory(long pid) {
     try {
-      return ProcessMemory.parse(Files.readString(Path.of("/proc/" + pid + "/status")))
-          .getOrDefault("VmRSS", 0.0);
+      return ProcessMemory.parse(Files.readString(Path.of("/proc/" + pid + "/status")));
     } catch (IOException e) {
-      return 0;
+      return Map.of();
     }
+  }
+
+  private static double resident(Map<String, Double> memory) {
+    return memory.getOrDefault("VmRSS", 0.0);
+  }
+
+  /** A child that has not become its own program yet is in the memory of the JVM that starts it. */
+  private static boolean isSame(Map<String, Double> child, Map<String, Double> parent) {
+    return Objects.equals(child.get("VmPeak"), parent.get("VmPeak"))
+        && Objects.equals(child.get("VmHWM"), parent.get("VmHWM"));
   }
 
   private static BenchException failure(String name, Ended ended) throws IOException {

@@ -35,8 +35,8 @@ final class ParquetTokenColumn {
   private final int mostRows;
   private final IdEncoding.Encoder encoder;
 
-  /** Whether a page's bytes are those of the array. */
-  private final boolean asItLies;
+  /** An array of more ids than this is a page of its own, and plain, of the bytes as they lie. */
+  private final int mostCopied;
 
   private final int emptyArray;
   private final int nullElement;
@@ -60,15 +60,26 @@ final class ParquetTokenColumn {
       ColumnDescriptor descriptor, IdEncoding encoding, int pageBytes, int pageRows) {
     this.descriptor = descriptor;
     this.encoder = encoding.encoder();
-    this.asItLies =
-        encoding == IdEncoding.PLAIN && ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN;
     this.mostIds = Math.max(1, pageBytes / Integer.BYTES);
+    this.mostCopied = mostCopied(encoding);
     this.mostRows = pageRows;
     this.ids = new int[mostIds];
     this.element = descriptor.getMaxDefinitionLevel();
     this.nullElement = element - 1;
     this.emptyArray =
         descriptor.getPrimitiveType().isRepetition(Repetition.OPTIONAL) ? element - 2 : element - 1;
+  }
+
+  private int mostCopied(IdEncoding encoding) {
+    if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
+      return Integer.MAX_VALUE;
+    }
+    return switch (encoding) {
+      case PLAIN -> mostIds;
+      // Its indices would take twice the memory of the array again.
+      case DICTIONARY -> Math.max(mostIds, KEPT_BYTES);
+      default -> Integer.MAX_VALUE;
+    };
   }
 
   ColumnDescriptor descriptor() {
@@ -104,7 +115,7 @@ final class ParquetTokenColumn {
     }
     if (array instanceof UnsafeArrayData unsafe && !hasNulls(unsafe)) {
       define(element, length);
-      if (length > mostIds && asItLies) {
+      if (length > mostCopied) {
         writePage(unsafe);
         return true;
       }
@@ -184,7 +195,8 @@ final class ParquetTokenColumn {
   private void writePage() throws IOException {
     IntStatistics statistics = statistics();
     addRange(statistics);
-    writePage(encoder.encode(ids, count), statistics);
+    BytesInput values = encoder.encode(ids, count);
+    writePage(values, statistics, encoder.encoding());
     if (ids.length > mostIds && (long) ids.length * Integer.BYTES > KEPT_BYTES) {
       ids = new int[mostIds];
     }
@@ -209,10 +221,11 @@ final class ParquetTokenColumn {
                 lying, Math.toIntExact(elements(array) - Platform.BYTE_ARRAY_OFFSET), bytes)
             : BytesInput.from(MemoryUtil.directBuffer(elements(array), bytes));
     count = length;
-    writePage(values, statistics);
+    writePage(values, statistics, Encoding.PLAIN);
   }
 
-  private void writePage(BytesInput values, IntStatistics statistics) throws IOException {
+  private void writePage(BytesInput values, IntStatistics statistics, Encoding encoding)
+      throws IOException {
     // As Parquet's own writer counts: an array that is NULL or empty is a null among the elements.
     statistics.setNumNulls((long) levels - count);
     pages.writePage(
@@ -222,7 +235,7 @@ final class ParquetTokenColumn {
         statistics,
         Encoding.RLE,
         Encoding.RLE,
-        encoder.encoding());
+        encoding);
     repetitions.reset();
     definitions.reset();
     count = 0;

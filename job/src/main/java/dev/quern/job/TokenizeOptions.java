@@ -373,7 +373,7 @@ public final class TokenizeOptions {
       names = "--encoding",
       paramLabel = "E",
       description =
-          "How ids stand in Parquet files, before compression: plain (default), dictionary,"
+          "How ids stand in Parquet files, before compression: dictionary (default), plain,"
               + " delta_binary_packed, or byte_stream_split (which Spark reads only with"
               + " spark.sql.parquet.enableVectorizedReader=false).")
   private IdEncoding encoding;

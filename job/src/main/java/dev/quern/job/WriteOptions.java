@@ -87,7 +87,7 @@ record WriteOptions(String compression, Integer level, IdEncoding encoding)
   private static IdEncoding encoding(OutputFormat format, Map<String, String> options) {
     String text = options.get(ENCODING);
     if (text == null) {
-      return IdEncoding.PLAIN;
+      return format == OutputFormat.PARQUET ? IdEncoding.DICTIONARY : IdEncoding.PLAIN;
     }
     if (format != OutputFormat.PARQUET) {
       throw new IllegalArgumentException("the option " + ENCODING + " is for Parquet files only");
