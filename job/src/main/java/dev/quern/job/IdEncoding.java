@@ -228,9 +228,8 @@ enum IdEncoding {
       RunLengths.putVarint(out, groups << 1 | 1);
       int begin = out.position();
       int at = begin;
-      // Two at a time, which with the bits of a byte that is not full are at most 18 + 18 + 7.
-      // Bytes
-      // that are not full yet are written with the others, and again with what comes next.
+      // Two at a time, which with the bits of a byte that is not full are at most 18 + 18 + 7. What
+      // is not full yet is written with the rest, and again with what comes next.
       long pending = 0;
       int pendingBits = 0;
       int i = 0;
