@@ -27,6 +27,11 @@ final class ParquetTokenColumn {
   /** Buffers that a huge array has made larger than this are given up again. */
   static final int KEPT_BYTES = 4 << 20;
 
+  /**
+   * Of an array of more ids no dictionary is made: its indices would take twice its memory again.
+   */
+  private static final int MOST_INDEXED = 4 << 20;
+
   /** The level of an array that is NULL. Those of elements depend on what may be NULL. */
   private static final int NULL_ARRAY = 0;
 
@@ -76,8 +81,7 @@ final class ParquetTokenColumn {
     }
     return switch (encoding) {
       case PLAIN -> mostIds;
-      // Its indices would take twice the memory of the array again.
-      case DICTIONARY -> Math.max(mostIds, KEPT_BYTES);
+      case DICTIONARY -> Math.max(mostIds, MOST_INDEXED);
       default -> Integer.MAX_VALUE;
     };
   }

@@ -244,8 +244,8 @@ public final class TokenizeJob {
     // A column of a huge document gets a fifth more memory than it needs, instead of twice as much,
     // and gives it back after its batch.
     conf.set("spark.sql.inMemoryColumnarStorage.hugeVectorThreshold", "64m");
-    // Spark's default of 4096 rows is for numbers: of documents these are megabytes, which leave
-    // the processor's cache before they are tokenized, and the heap's regions.
+    // Spark's default of 4096 rows is for numbers: of documents these are arrays of megabytes,
+    // humongous to G1.
     for (String format : List.of("parquet", "orc")) {
       String key = "spark.sql." + format + ".columnarReaderBatchSize";
       if (!conf.contains(key)) {
