@@ -6,6 +6,8 @@ import dev.quern.sql.QuernConf;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -20,9 +22,11 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.parquet.HadoopReadOptions;
+import org.apache.parquet.hadoop.Footer;
 import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.metadata.BlockMetaData;
 import org.apache.parquet.hadoop.metadata.ColumnChunkMetaData;
+import org.apache.parquet.hadoop.metadata.ParquetMetadata;
 import org.apache.parquet.hadoop.util.HadoopInputFile;
 import org.apache.spark.SparkThrowable;
 import org.apache.spark.sql.Column;
@@ -38,7 +42,11 @@ import org.apache.spark.sql.execution.datasources.HadoopFsRelation;
 import org.apache.spark.sql.execution.datasources.LogicalRelation;
 import org.apache.spark.sql.execution.datasources.PathFilterFactory;
 import org.apache.spark.sql.execution.datasources.PathFilterStrategy;
+import org.apache.spark.sql.execution.datasources.parquet.ParquetFileFormat;
+import org.apache.spark.sql.execution.datasources.parquet.ParquetOptions;
+import org.apache.spark.sql.execution.datasources.parquet.ParquetToSparkSchemaConverter;
 import org.apache.spark.sql.functions;
+import org.apache.spark.sql.internal.SQLConf;
 import org.apache.spark.sql.types.BinaryType;
 import org.apache.spark.sql.types.DataType;
 import org.apache.spark.sql.types.DataTypes;
@@ -141,6 +149,12 @@ record Corpus(
      */
     private final Map<Path, Long> dataFiles = new LinkedHashMap<>();
 
+    /** Whether a folder has one of the summaries that Parquet had once. */
+    private boolean summaries;
+
+    /** Of the Parquet files that were looked at. */
+    private final Map<Path, ParquetMetadata> footers = new HashMap<>();
+
     private final List<PathFilterStrategy> filters;
     private InputFormat format;
 
@@ -151,10 +165,12 @@ record Corpus(
       // pathGlobFilter, modifiedBefore, modifiedAfter.
       this.filters =
           CollectionConverters.asJava(
-              PathFilterFactory.create(
-                  new CaseInsensitiveMap<>(
-                      scala.collection.immutable.Map$.MODULE$.from(
-                          CollectionConverters.asScala(options.inputOptions())))));
+              PathFilterFactory.create(new CaseInsensitiveMap<>(scalaMap(options.inputOptions()))));
+    }
+
+    private static scala.collection.immutable.Map<String, String> scalaMap(
+        Map<String, String> map) {
+      return scala.collection.immutable.Map$.MODULE$.from(CollectionConverters.asScala(map));
     }
 
     Corpus read() throws IOException {
@@ -248,7 +264,9 @@ record Corpus(
         return;
       }
       for (FileStatus inside : files.listStatus(at.getPath())) {
-        if (!isHidden(inside.getPath().getName())) {
+        String name = inside.getPath().getName();
+        summaries |= name.equals("_metadata") || name.equals("_common_metadata");
+        if (!isHidden(name)) {
           list(files, inside);
         }
       }
@@ -368,6 +386,12 @@ record Corpus(
               .schema(jsonSchema().add(CORRUPT_RECORD, DataTypes.StringType))
               .load(uris());
         }
+        case PARQUET -> {
+          StructType schema = parquetSchema();
+          return (schema == null ? reader : reader.schema(schema))
+              .options(options.inputOptions())
+              .load(uris());
+        }
         case TEXT -> {
           return reader
               .option("wholetext", options.wholeFile())
@@ -378,6 +402,46 @@ record Corpus(
           return reader.options(options.inputOptions()).load(uris());
         }
       }
+    }
+
+    /**
+     * What Spark would find, by the footer that it would read: it runs a job for that. Null where
+     * it looks at more than one footer, adds columns, or may know how to read what can't be read
+     * here.
+     */
+    private StructType parquetSchema() {
+      Optional<Path> first = dataFiles.keySet().stream().min(Comparator.comparing(Path::toString));
+      SQLConf sql = session.sessionState().conf();
+      if (first.isEmpty()
+          || summaries
+          || new ParquetOptions(scalaMap(options.inputOptions()), sql).mergeSchema()
+          || dataFiles.keySet().stream().anyMatch(file -> file.toString().contains("="))) {
+        return null;
+      }
+      try {
+        return ParquetFileFormat.readSchemaFromFooter(
+            new Footer(first.get(), footer(first.get())), new ParquetToSparkSchemaConverter(sql));
+      } catch (IOException | RuntimeException e) {
+        return null;
+      } catch (Exception e) {
+        if (e instanceof SparkThrowable) {
+          return null;
+        }
+        throw e;
+      }
+    }
+
+    private ParquetMetadata footer(Path file) throws IOException {
+      ParquetMetadata footer = footers.get(file);
+      if (footer == null) {
+        try (ParquetFileReader reader =
+            ParquetFileReader.open(
+                HadoopInputFile.fromPath(file, conf), HadoopReadOptions.builder(conf).build())) {
+          footer = reader.getFooter();
+        }
+        footers.put(file, footer);
+      }
+      return footer;
     }
 
     /**
@@ -646,11 +710,9 @@ record Corpus(
       int step = Math.max(1, names.size() / FOOTERS);
       for (int i = 0; i < names.size() && read < FOOTERS; i += step) {
         Path path = new Path(java.net.URI.create(names.get(i)));
-        try (ParquetFileReader reader =
-            ParquetFileReader.open(
-                HadoopInputFile.fromPath(path, conf), HadoopReadOptions.builder(conf).build())) {
+        try {
           fileBytes += path.getFileSystem(conf).getFileStatus(path).getLen();
-          for (BlockMetaData block : reader.getFooter().getBlocks()) {
+          for (BlockMetaData block : footer(path).getBlocks()) {
             // A few huge documents are not done sooner elsewhere.
             if (block.getRowCount() >= ROWS_WORTH_SPREADING) {
               largest = Math.max(largest, block.getCompressedSize());

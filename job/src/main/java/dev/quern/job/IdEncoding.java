@@ -191,7 +191,7 @@ enum IdEncoding {
     /** Puts the index of each id into {@link #indices}; false if one can't have any. */
     private boolean index(int[] ids, int count) {
       if (indices.length < count || indices.length > Math.max(count, KEPT) * 4L) {
-        indices = new int[count];
+        indices = new int[(count + 7) & ~7];
       }
       int[] found = indices;
       int[] known = table;
@@ -226,33 +226,27 @@ enum IdEncoding {
       ByteBuffer out = ByteBuffer.wrap(page).order(ByteOrder.LITTLE_ENDIAN);
       out.put((byte) bits);
       RunLengths.putVarint(out, groups << 1 | 1);
-      int begin = out.position();
-      int at = begin;
-      // Two at a time, which with the bits of a byte that is not full are at most 18 + 18 + 7. What
-      // is not full yet is written with the rest, and again with what comes next.
-      long pending = 0;
-      int pendingBits = 0;
-      int i = 0;
-      for (; i + 1 < count; i += 2) {
-        pending |= (indices[i] | (long) indices[i + 1] << bits) << pendingBits;
-        out.putLong(at, pending);
-        pendingBits += 2 * bits;
-        at += pendingBits >>> 3;
-        pending >>>= pendingBits & ~7;
-        pendingBits &= 7;
+      int at = out.position();
+      // Of 8 indices, three words of 3, 3 and 2, of which none depends on the 8 before: at most
+      // 3 * 18 bits and the last up to 7 of the word before, which share its first byte.
+      int second = 3 * bits;
+      int third = 6 * bits;
+      int shift = third & 7;
+      int between = (third & ~7) - (second & ~7);
+      Arrays.fill(indices, count, groups * 8, 0);
+      for (int i = 0; i < groups * 8; i += 8, at += bits) {
+        long a = three(i, bits);
+        long b = a >>> (second & ~7) | three(i + 3, bits) << (second & 7);
+        long c = indices[i + 6] | (long) indices[i + 7] << bits;
+        out.putLong(at, a);
+        out.putLong(at + (second >>> 3), b);
+        out.putLong(at + (third >>> 3), b >>> between | c << shift);
       }
-      if (i < count) {
-        pending |= (long) indices[i] << pendingBits;
-        pendingBits += bits;
-      }
-      // The last group of 8 is filled with zeros; of the array, so that nothing old is in it.
-      int end = begin + groups * bits;
-      Arrays.fill(page, at, end, (byte) 0);
-      for (; pendingBits > 0; pendingBits -= Byte.SIZE) {
-        page[at++] = (byte) pending;
-        pending >>>= Byte.SIZE;
-      }
-      return BytesInput.from(page, 0, end);
+      return BytesInput.from(page, 0, at);
+    }
+
+    private long three(int i, int bits) {
+      return indices[i] | (long) indices[i + 1] << bits | (long) indices[i + 2] << 2 * bits;
     }
 
     @Override

@@ -6,7 +6,9 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.CommonConfigurationKeysPublic;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -38,12 +40,18 @@ final class OutputFolder implements AutoCloseable {
   /** What a failed run leaves at the output, if that is neither nothing nor what was there. */
   private String leftBehind;
 
-  private OutputFolder(FileSystem files, Path output, Mode mode, String run) {
+  private OutputFolder(FileSystem files, Path output, Mode mode, String run, Configuration conf) {
     this.files = files;
     this.output = output;
     this.mode = mode;
     this.aside = new Path(output.getParent(), "." + output.getName() + ".quern-" + run);
-    ShutdownHookManager.get().addShutdownHook(hook, HOOK_PRIORITY);
+    // With the time that it may take: to find that out, Hadoop would read its XML files again.
+    long seconds =
+        conf.getTimeDuration(
+            CommonConfigurationKeysPublic.SERVICE_SHUTDOWN_TIMEOUT,
+            CommonConfigurationKeysPublic.SERVICE_SHUTDOWN_TIMEOUT_DEFAULT,
+            TimeUnit.SECONDS);
+    ShutdownHookManager.get().addShutdownHook(hook, HOOK_PRIORITY, seconds, TimeUnit.SECONDS);
   }
 
   /**
@@ -78,7 +86,7 @@ final class OutputFolder implements AutoCloseable {
                 + output
                 + " exists; choose another folder, or --mode overwrite to replace it");
       }
-      return new OutputFolder(files, output, mode, run);
+      return new OutputFolder(files, output, mode, run, conf);
     } catch (IllegalArgumentException e) {
       throw JobException.refused("--output '" + uri + "' is not a path: " + e.getMessage());
     } catch (JobException e) {

@@ -10,9 +10,12 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.mapreduce.Job;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.parquet.bytes.BytesInput;
+import org.apache.parquet.bytes.DirectByteBufferAllocator;
 import org.apache.parquet.column.ColumnDescriptor;
 import org.apache.parquet.column.ColumnWriteStore;
 import org.apache.parquet.column.ParquetProperties;
+import org.apache.parquet.compression.CompressionCodecFactory.BytesInputCompressor;
 import org.apache.parquet.hadoop.CodecFactory;
 import org.apache.parquet.hadoop.ColumnChunkPageWriteStore;
 import org.apache.parquet.hadoop.ParquetFileWriter;
@@ -20,6 +23,7 @@ import org.apache.parquet.hadoop.ParquetOutputFormat;
 import org.apache.parquet.hadoop.ParquetWriter;
 import org.apache.parquet.hadoop.api.WriteSupport.WriteContext;
 import org.apache.parquet.hadoop.codec.ZstandardCodec;
+import org.apache.parquet.hadoop.metadata.CompressionCodecName;
 import org.apache.parquet.hadoop.util.HadoopOutputFile;
 import org.apache.parquet.io.ColumnIOFactory;
 import org.apache.parquet.io.api.RecordConsumer;
@@ -63,8 +67,7 @@ final class ParquetRowFile implements RowFile {
   private final Map<String, String> metadata;
   private final ParquetProperties properties;
   private final long rowGroupBytes;
-  private final CodecFactory codecs;
-  private final CodecFactory.BytesCompressor compressor;
+  private final PageCompressor compressor;
   private final ParquetFileWriter file;
 
   private final List<ParquetTokenColumn> tokens = new ArrayList<>();
@@ -164,8 +167,7 @@ final class ParquetRowFile implements RowFile {
     this.others =
         otherOrdinals.isEmpty() ? null : new Others(configuration, otherSchema, otherOrdinals);
 
-    this.codecs = new CodecFactory(configuration, properties.getPageSizeThreshold());
-    this.compressor = codecs.getCompressor(ParquetOutputFormat.getCompression(configuration));
+    this.compressor = new PageCompressor(configuration, properties.getPageSizeThreshold());
     this.file =
         new ParquetFileWriter(
             HadoopOutputFile.fromPath(path, configuration),
@@ -268,6 +270,42 @@ final class ParquetRowFile implements RowFile {
     }
   }
 
+  /**
+   * Parquet has two ways to compress a page. By direct memory it is copied less often, but that is
+   * kept, and for a page of gigabytes there is none; a large one is compressed in the heap.
+   */
+  private static final class PageCompressor implements BytesInputCompressor {
+    private static final long MOST_DIRECT = 4 << 20;
+
+    private final CodecFactory direct;
+    private final CodecFactory heap;
+    private final CompressionCodecName codec;
+
+    PageCompressor(Configuration configuration, int pageBytes) {
+      this.codec = ParquetOutputFormat.getCompression(configuration);
+      this.heap = new CodecFactory(configuration, pageBytes);
+      this.direct =
+          CodecFactory.createDirectCodecFactory(
+              configuration, new DirectByteBufferAllocator(), pageBytes);
+    }
+
+    @Override
+    public BytesInput compress(BytesInput page) throws IOException {
+      return (page.size() > MOST_DIRECT ? heap : direct).getCompressor(codec).compress(page);
+    }
+
+    @Override
+    public CompressionCodecName getCodecName() {
+      return codec;
+    }
+
+    @Override
+    public void release() {
+      direct.release();
+      heap.release();
+    }
+  }
+
   private void beginRowGroup() {
     pages =
         new ColumnChunkPageWriteStore(
@@ -340,7 +378,7 @@ final class ParquetRowFile implements RowFile {
       return;
     }
     closed = true;
-    try (CodecCloser freed = codecs::release;
+    try (Closeable freed = compressor::release;
         ParquetFileWriter open = file;
         ColumnChunkPageWriteStore unwritten = pages;
         Others begun = others) {
@@ -350,11 +388,6 @@ final class ParquetRowFile implements RowFile {
         file.end(metadata);
       }
     }
-  }
-
-  private interface CodecCloser extends Closeable {
-    @Override
-    void close();
   }
 
   @Override

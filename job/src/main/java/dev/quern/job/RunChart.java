@@ -12,7 +12,11 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.ToDoubleFunction;
+import javax.imageio.IIOImage;
 import javax.imageio.ImageIO;
+import javax.imageio.ImageWriteParam;
+import javax.imageio.ImageWriter;
+import javax.imageio.stream.ImageOutputStream;
 import org.knowm.xchart.AnnotationLine;
 import org.knowm.xchart.AnnotationText;
 import org.knowm.xchart.XYChart;
@@ -36,6 +40,9 @@ final class RunChart {
 
   /** More panels nobody reads: those with the highest peaks are shown. */
   private static final int MOST_PANELS = 60;
+
+  /** Of the PNG's compression: the fastest, for a file that is a quarter larger. */
+  private static final float FAST = 0.8f;
 
   private static final int WIDTH = 1600;
   private static final int HEADER = 134;
@@ -83,8 +90,15 @@ final class RunChart {
   static byte[] png(RunSummary run) throws IOException {
     prepareToDraw();
     ByteArrayOutputStream file = new ByteArrayOutputStream();
-    if (!ImageIO.write(draw(run), "png", file)) {
-      throw new IOException("this JDK has no PNG writer");
+    ImageWriter writer = ImageIO.getImageWritersByFormatName("png").next();
+    try (ImageOutputStream out = ImageIO.createImageOutputStream(file)) {
+      ImageWriteParam how = writer.getDefaultWriteParam();
+      how.setCompressionMode(ImageWriteParam.MODE_EXPLICIT);
+      how.setCompressionQuality(FAST);
+      writer.setOutput(out);
+      writer.write(null, new IIOImage(draw(run), null, null), how);
+    } finally {
+      writer.dispose();
     }
     return file.toByteArray();
   }

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
+import java.util.concurrent.FutureTask;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -168,30 +169,35 @@ public final class RunRecord implements AutoCloseable {
     Path folder = new Path(output, FOLDER);
     FileSystem files = folder.getFileSystem(conf);
     files.mkdirs(folder);
-    SampleFile.write(run, new Path(folder, SAMPLES), conf);
-    write(files, new Path(folder, SUMMARY), run.toJson());
-    if (run.executors().isEmpty()) {
-      return false;
+    // Drawing takes longer than all else here.
+    FutureTask<byte[]> chart = new FutureTask<>(() -> RunChart.png(run));
+    if (!run.executors().isEmpty()) {
+      Thread drawing = new Thread(chart, "quern-chart");
+      drawing.setDaemon(true);
+      drawing.start();
     }
-    try {
-      write(files, new Path(folder, CHART), RunChart.png(run));
+    SampleFile.write(run, new Path(folder, SAMPLES), conf);
+    try (OutputStream out = files.create(new Path(folder, SUMMARY), true)) {
+      out.write(run.toJson());
+    }
+    return !run.executors().isEmpty() && writeChart(files, new Path(folder, CHART), chart);
+  }
+
+  private static boolean writeChart(FileSystem files, Path file, FutureTask<byte[]> chart)
+      throws IOException {
+    try (OutputStream out = files.create(file, true)) {
+      out.write(chart.get());
       return true;
-    } catch (Exception | Error e) {
-      // A JVM without fonts or without the desktop module fails with errors of several kinds; to
-      // name them here would itself need the module.
+    } catch (Exception e) {
+      // A JVM without fonts or without the desktop module fails with errors of several kinds.
       LOG.warn(
           "The run's chart can't be drawn on this machine; samples and summary are in {}. Drawing"
               + " needs the JDK's desktop module and a font (Debian and Ubuntu: apt-get install"
               + " fontconfig fonts-dejavu-core).",
-          folder,
+          file.getParent(),
           e);
+      files.delete(file, false);
       return false;
-    }
-  }
-
-  private static void write(FileSystem files, Path file, byte[] content) throws IOException {
-    try (OutputStream out = files.create(file, true)) {
-      out.write(content);
     }
   }
 

@@ -65,6 +65,7 @@ public final class TokenizeJob {
       TokenizerReference judge) {
     // A session of its own, on the same context: what is set for this run stays in this run.
     this.session = ((org.apache.spark.sql.classic.SparkSession) session).cloneSession();
+    LocalFiles.use(this.session);
     if (options.dryRun()) {
       // Adaptive execution would run the shuffles of the input to count the tasks.
       this.session.conf().set("spark.sql.adaptive.enabled", "false");

@@ -20,7 +20,9 @@ import java.util.zip.GZIPOutputStream;
 import org.apache.spark.SparkConf;
 import org.apache.spark.scheduler.SparkListener;
 import org.apache.spark.scheduler.SparkListenerJobStart;
+import org.apache.spark.sql.DataFrameReader;
 import org.apache.spark.sql.functions;
+import org.apache.spark.sql.types.StructType;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -217,6 +219,24 @@ class CorpusTest {
         .selectExpr("id", "cast(id as string) as text")
         .repartition(3)
         .createOrReplaceTempView("shuffled");
+    int jobs =
+        jobsOf(
+            () -> {
+              for (String limit : List.of("--seed=0", "--limit=20000")) {
+                job.run(arguments("shuffled", "--input-format=table", "--dry-run", limit));
+                assertThat(job.output()).contains("Dry run");
+              }
+            });
+    assertThat(jobs).isZero();
+    TokenizeResult limited =
+        job.run(arguments("shuffled", "--input-format=table", "--limit=20000"));
+    assertThat(limited.documents()).isEqualTo(20_000);
+    assertThat(JobSession.list(folder.resolve("out")))
+        .filteredOn(name -> name.startsWith("part-"))
+        .hasSize(1);
+  }
+
+  private static int jobsOf(Runnable work) throws Exception {
     AtomicInteger jobs = new AtomicInteger();
     SparkListener listener =
         new SparkListener() {
@@ -227,21 +247,67 @@ class CorpusTest {
         };
     job.spark.sparkContext().addSparkListener(listener);
     try {
-      for (String limit : List.of("--seed=0", "--limit=20000")) {
-        job.run(arguments("shuffled", "--input-format=table", "--dry-run", limit));
-        assertThat(job.output()).contains("Dry run");
-      }
+      work.run();
       job.spark.sparkContext().listenerBus().waitUntilEmpty(60_000);
-      assertThat(jobs).hasValue(0);
     } finally {
       job.spark.sparkContext().removeSparkListener(listener);
     }
-    TokenizeResult limited =
-        job.run(arguments("shuffled", "--input-format=table", "--limit=20000"));
-    assertThat(limited.documents()).isEqualTo(20_000);
-    assertThat(JobSession.list(folder.resolve("out")))
-        .filteredOn(name -> name.startsWith("part-"))
-        .hasSize(1);
+    return jobs.get();
+  }
+
+  @Test
+  void theSchemaOfParquetIsFoundAsSparkFindsIt() throws Exception {
+    job.spark
+        .range(0, 10, 1, 2)
+        .selectExpr(
+            "cast(id as string) as text",
+            "id",
+            "cast(id as decimal(20, 3)) as price",
+            "timestamp_seconds(id) as time",
+            "array(struct(id as a, date'2026-01-01' as b)) as parts",
+            "cast('x' as char(3)) as code",
+            "map('k', cast('v' as binary)) as pairs")
+        .write()
+        .parquet(in() + "/spark");
+    documents(in() + "/spark");
+    Files.move(folder.resolve("out"), folder.resolve("first"));
+    // Not of Spark: no schema of its own in the footer.
+    String samples = folder.resolve("first/_quern/samples.parquet").toString();
+    job.spark
+        .range(3)
+        .selectExpr("'a' as text", "id", "2 as day")
+        .write()
+        .parquet(in() + "/p/day=1");
+    job.spark.range(3).selectExpr("'a' as text").write().parquet(in() + "/merged/a");
+    job.spark.range(3).selectExpr("'a' as text", "id").write().parquet(in() + "/merged/b");
+
+    assertThat(keepsAll(in() + "/spark", "text")).isZero();
+    assertThat(keepsAll(samples, "executor_id")).isZero();
+    assertThat(keepsAll(in() + "/p", "text")).isPositive();
+    assertThat(keepsAll(in() + "/merged/*", "text", "mergeSchema=true")).isPositive();
+    job.spark.conf().set("spark.sql.parquet.mergeSchema", "true");
+    try {
+      assertThat(keepsAll(in() + "/merged/*", "text")).isPositive();
+    } finally {
+      job.spark.conf().unset("spark.sql.parquet.mergeSchema");
+    }
+  }
+
+  /** How many jobs it takes to see that the columns are those of Spark. */
+  private int keepsAll(String input, String text, String... options) throws Exception {
+    List<String> more = new ArrayList<>(List.of("--dry-run", "--text-column", text));
+    DataFrameReader reader = job.spark.read();
+    for (String option : options) {
+      more.addAll(List.of("--input-option", option));
+      reader.option(option.split("=")[0], option.split("=")[1]);
+    }
+    StructType schema = reader.parquet(input).schema();
+    for (String name : schema.fieldNames()) {
+      more.addAll(List.of("--keep", name));
+    }
+    int jobs = jobsOf(() -> job.run(arguments(input, more.toArray(String[]::new))));
+    assertThat(job.output()).contains(": " + Corpus.describe(schema) + ", input_ids ARRAY<INT>");
+    return jobs;
   }
 
   @Test

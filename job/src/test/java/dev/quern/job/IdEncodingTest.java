@@ -147,6 +147,30 @@ class IdEncodingTest {
   }
 
   @Test
+  void indicesOfEveryWidthAreFound() throws IOException {
+    Random random = random();
+    IdEncoding.Encoder encoder = IdEncoding.DICTIONARY.encoder();
+    for (int bits = 1; bits <= 18; bits++) {
+      int distinct = Math.max(2, (1 << bits) - random.nextInt(1 << (bits - 1)));
+      int[] ids = new int[4 * distinct + 40 + random.nextInt(8)];
+      for (int i = 0; i < ids.length; i++) {
+        // All of them, then any.
+        ids[i] = 3 * (i < distinct ? i : random.nextInt(distinct));
+      }
+      BytesInput page = encoder.encode(ids, ids.length);
+      assertThat(encoder.encoding()).isEqualTo(Encoding.RLE_DICTIONARY);
+      byte[] bytes = page.toByteArray();
+      assertThat(bytes[0]).isEqualTo((byte) bits);
+      Dictionary dictionary = Encoding.PLAIN.initDictionary(COLUMN, encoder.dictionary());
+      assertThat(
+              decode(
+                  fixed(Encoding.RLE_DICTIONARY), BytesInput.from(bytes), dictionary, ids.length))
+          .as("%d bits", bits)
+          .isEqualTo(ids);
+    }
+  }
+
+  @Test
   void aDictionaryGivesWayWhereItDoesNotPay() throws IOException {
     IdEncoding.Encoder encoder = IdEncoding.DICTIONARY.encoder();
     int[] few = new int[10_000];
