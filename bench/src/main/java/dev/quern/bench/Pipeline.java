@@ -55,6 +55,9 @@ final class Pipeline {
       int passes,
       int rounds) {}
 
+  /** Spark's copy in a session that has nothing of the launcher's but its heap. */
+  static final String STOCK_COPY = "stock_copy";
+
   /** They write ids that can be compared, or at least counted. */
   private static final Set<String> MAKE_IDS = Set.of("quern", "gigatoken", "datatrove", "datasets");
 

@@ -36,8 +36,8 @@ import picocli.CommandLine.Option;
       "Then, round by round and in turn, each has a fresh process, which makes one cold pass and"
           + " --passes warm ones (datatrove and datasets: one pass, as they start workers anew for"
           + " each). MB/s are 10^6 bytes of text of the whole machine; starting the process, the"
-          + " session or the imports is not in them. On Spark all have the session of job/bin/quern"
-          + " (conf/spark-defaults-local.conf, its heap).",
+          + " session or the imports is not in them. On Spark all but stock_copy have the session of"
+          + " job/bin/quern (conf/spark-defaults-local.conf, its heap).",
       "",
       "With --cold, whole lives of processes: job/bin/quern tokenize against a spark-submit of a job"
           + " that only reads the same text and discards it, in turn.",
@@ -55,6 +55,7 @@ final class PipelineCommand implements Callable<Integer> {
   enum Name {
     QUERN,
     COPY,
+    STOCK_COPY,
     SCAN,
     KERNEL,
     GIGATOKEN,
@@ -71,8 +72,9 @@ final class PipelineCommand implements Callable<Integer> {
       defaultValue = "quern,copy,scan,kernel",
       description =
           "${COMPLETION-CANDIDATES}; several with commas. copy: Spark copies ready ids by its own"
-              + " Parquet writer. scan: Spark reads the text and discards it. kernel: Quern's engine"
-              + " over the documents in memory. gigatoken: a script of it and pyarrow. datatrove,"
+              + " Parquet writer. stock_copy: so it does with its own defaults and the same heap."
+              + " scan: Spark reads the text and discards it. kernel: Quern's engine over the"
+              + " documents in memory. gigatoken: a script of it and pyarrow. datatrove,"
               + " datasets: Hugging Face's. Default: ${DEFAULT-VALUE}.")
   List<Name> pipelines;
 

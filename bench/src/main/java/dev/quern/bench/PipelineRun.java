@@ -76,7 +76,8 @@ final class PipelineRun {
       long begin = System.nanoTime();
       switch (task.pipeline()) {
         case "quern" -> result.put("tokens", tokenize(session, task, output).tokens());
-        case "copy" -> session.read().parquet(task.ids()).write().parquet(output.toString());
+        case "copy", Pipeline.STOCK_COPY ->
+            session.read().parquet(task.ids()).write().parquet(output.toString());
         case "scan" -> PipelineScan.scan(session, task.input());
         default -> throw new IllegalArgumentException("unknown pipeline " + task.pipeline());
       }

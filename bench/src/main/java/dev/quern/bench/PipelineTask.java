@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 
 /**
  * What one process of one pipeline is to do, handed over as a JSON file (names in snake case) that
@@ -68,9 +69,17 @@ record PipelineTask(
     return defaults;
   }
 
-  /** The JVM that the launcher would start for it: heap, options and keys of its configuration. */
+  /**
+   * The JVM that the launcher would start for it: heap, options and keys of its configuration. For
+   * {@link Pipeline#STOCK_COPY} only the heap, and an address that needs no network.
+   */
   List<String> javaCommand(Path file) {
     Map<String, String> conf = launcherDefaults();
+    if (pipeline.equals(Pipeline.STOCK_COPY)) {
+      conf.keySet()
+          .retainAll(
+              Set.of("spark.driver.memory", "spark.driver.host", "spark.driver.bindAddress"));
+    }
     conf.put("spark.master", "local[" + threads + "]");
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());

@@ -46,6 +46,23 @@ class PipelineTest {
     }
   }
 
+  @Test
+  void onlyTheStockCopyHasSparksOwnDefaults() {
+    List<String> copy = command("copy");
+    List<String> stock = command(Pipeline.STOCK_COPY);
+    assertThat(copy).contains("-Xmx2g", "-XX:+UseParallelGC", "-Dspark.master=local[2]");
+    assertThat(copy).anyMatch(part -> part.startsWith("-Dspark.plugins="));
+    assertThat(stock).contains("-Xmx2g", "-Dspark.master=local[2]");
+    assertThat(stock).noneMatch(part -> part.contains("ParallelGC") || part.contains("plugins"));
+    assertThat(copy).containsAll(stock);
+  }
+
+  private static List<String> command(String pipeline) {
+    return new PipelineTask(
+            pipeline, "in", "ids", "out", "gpt2", null, List.of(), 2, 1, List.of(), "result")
+        .javaCommand(Path.of("task.json"));
+  }
+
   /** In this JVM; the processes have theirs. */
   private static SparkSession session() {
     if (session == null) {
