@@ -14,7 +14,7 @@ import org.apache.spark.sql.SparkSession;
 /**
  * Hadoop's local file system, but for permissions. Without its native library, which Spark does not
  * bring, Hadoop starts a process (chmod) for each file and folder that it makes, and for each
- * file's checksums: of a small run these are 20, one after the other.
+ * file's checksums, and waits for it.
  *
  * <p>Public only because Hadoop makes it; not an API.
  */

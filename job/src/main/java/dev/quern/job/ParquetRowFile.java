@@ -275,8 +275,6 @@ final class ParquetRowFile implements RowFile {
    * kept, and for a page of gigabytes there is none; a large one is compressed in the heap.
    */
   private static final class PageCompressor implements BytesInputCompressor {
-    private static final long MOST_DIRECT = 4 << 20;
-
     private final CodecFactory direct;
     private final CodecFactory heap;
     private final CompressionCodecName codec;
@@ -291,7 +289,9 @@ final class ParquetRowFile implements RowFile {
 
     @Override
     public BytesInput compress(BytesInput page) throws IOException {
-      return (page.size() > MOST_DIRECT ? heap : direct).getCompressor(codec).compress(page);
+      return (page.size() > ParquetTokenColumn.KEPT_BYTES ? heap : direct)
+          .getCompressor(codec)
+          .compress(page);
     }
 
     @Override

@@ -41,7 +41,7 @@ final class RunChart {
   /** More panels nobody reads: those with the highest peaks are shown. */
   private static final int MOST_PANELS = 60;
 
-  /** Of the PNG's compression: the fastest, for a file that is a quarter larger. */
+  /** Of the PNG's compression: the fastest, for a file that is a little larger. */
   private static final float FAST = 0.8f;
 
   private static final int WIDTH = 1600;
