@@ -6,7 +6,9 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
+import java.util.regex.Pattern;
 import java.util.zip.GZIPOutputStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.parquet.hadoop.ParquetFileReader;
@@ -14,41 +16,54 @@ import org.apache.parquet.hadoop.util.HadoopInputFile;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Two attempts of the same task at the same time, on a real cluster: one is committed. */
+/**
+ * Two attempts of the same task at the same time, on a real cluster: one is committed. One executor
+ * is stopped (SIGSTOP) before it has a task, and goes on when Spark has begun that task elsewhere.
+ */
 class SpeculationIT {
-  private static final int SHORT = 2000;
-  private static final int LONG = 40_000;
+  private static final int LINES = 20_000;
   @TempDir Path folder;
 
   @Test
   void eachDocumentIsThereOnceWhenASlowTaskIsDoneTwice() throws Exception {
+    // One task each: compressed files can't be split.
     Path in = Files.createDirectory(folder.resolve("in"));
-    // The compressed file is one task, and far more work than the other: an idle worker is left.
-    Files.writeString(in.resolve("a.txt"), "short line\n".repeat(SHORT));
     String line = "the same long line again " + "and again ".repeat(20) + "\n";
-    try (OutputStream zip = new GZIPOutputStream(Files.newOutputStream(in.resolve("b.txt.gz")))) {
-      zip.write(line.repeat(LONG).getBytes(StandardCharsets.UTF_8));
+    for (String name : List.of("a.txt.gz", "b.txt.gz")) {
+      try (OutputStream zip = new GZIPOutputStream(Files.newOutputStream(in.resolve(name)))) {
+        zip.write(line.repeat(LINES).getBytes(StandardCharsets.UTF_8));
+      }
     }
     Path out = folder.resolve("out");
     try (StandaloneCluster cluster = new StandaloneCluster(folder.resolve("cluster"), 2)) {
       Files.writeString(
           folder.resolve("cluster/conf/spark-defaults.conf"),
           """
+          spark.scheduler.minRegisteredResourcesRatio 1.0
+          spark.scheduler.maxRegisteredResourcesWaitingTime 120s
           spark.speculation true
           spark.speculation.interval 50ms
           spark.speculation.quantile 0.3
           spark.speculation.multiplier 1.01
           spark.speculation.minTaskRuntime 50ms
           """);
-      StandaloneCluster.Ran ran =
-          cluster.await(
-              cluster.submit(
-                  "--input", in.toString(),
-                  "--output", out.toString(),
-                  "--tokenizer", "gpt2"));
+      Process submitted =
+          cluster.submit(
+              "--input", in.toString(), "--output", out.toString(), "--tokenizer", "gpt2");
+      // The tokenizer is loaded and sent before there is a task: seconds from here on.
+      cluster.awaitLog("submit", "Registered executor", 2);
+      ProcessHandle slow = cluster.executors().findFirst().orElseThrow();
+      StandaloneCluster.signal(slow, "STOP");
+      try {
+        // The second attempt, as Spark numbers them.
+        cluster.awaitLog("submit", Pattern.compile("Starting task \\d+\\.1 in stage"), 1);
+      } finally {
+        StandaloneCluster.signal(slow, "CONT");
+      }
+      StandaloneCluster.Ran ran = cluster.await(submitted);
       assertThat(ran.code()).as(ran.output()).isZero();
       assertThat(ran.output())
-          .contains(String.format(Locale.ROOT, "%,d read", LONG + SHORT))
+          .contains(String.format(Locale.ROOT, "%,d read", 2 * LINES))
           .contains("speculatable");
     }
     long rows = 0;
@@ -61,7 +76,7 @@ class SpeculationIT {
         }
       }
     }
-    assertThat(rows).isEqualTo(LONG + SHORT);
+    assertThat(rows).isEqualTo(2 * LINES);
     assertThat(JobSession.list(folder)).contains("out").noneMatch(name -> name.startsWith(".out"));
   }
 }

@@ -48,7 +48,7 @@ final class StandaloneCluster implements AutoCloseable {
           "0",
           "--webui-port",
           "0");
-      master = await("master", "I have been elected leader", 1).found(MASTER);
+      master = awaitLog("master", "I have been elected leader", 1).found(MASTER);
       for (int worker = 0; worker < workers; worker++) {
         start(
             "worker-" + worker,
@@ -65,7 +65,7 @@ final class StandaloneCluster implements AutoCloseable {
             folder.resolve("work-" + worker).toString(),
             master);
       }
-      await("master", "Registering worker", workers);
+      awaitLog("master", "Registering worker", workers);
     } catch (IOException | InterruptedException | RuntimeException | AssertionError e) {
       close();
       throw e;
@@ -151,7 +151,8 @@ final class StandaloneCluster implements AutoCloseable {
     return process;
   }
 
-  private record Said(String text) {
+  /** A log, with what it was waited for in it. */
+  record Said(String text) {
     String found(Pattern pattern) {
       Matcher matcher = pattern.matcher(text);
       assertThat(matcher.find()).as(text).isTrue();
@@ -159,10 +160,21 @@ final class StandaloneCluster implements AutoCloseable {
     }
   }
 
-  /** Until the log of {@code name} has {@code sentence} in it {@code times} times. */
-  private Said await(String name, String sentence, int times)
+  /** Stops a process where it is (STOP), or lets it go on (CONT). */
+  static void signal(ProcessHandle process, String signal)
       throws IOException, InterruptedException {
-    Pattern pattern = Pattern.compile(Pattern.quote(sentence));
+    Process kill =
+        new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).inheritIO().start();
+    assertThat(kill.waitFor()).as("kill -%s", signal).isZero();
+  }
+
+  /** Until the log of {@code name} has {@code sentence} in it {@code times} times. */
+  Said awaitLog(String name, String sentence, int times) throws IOException, InterruptedException {
+    return awaitLog(name, Pattern.compile(Pattern.quote(sentence)), times);
+  }
+
+  /** The same of a pattern; "submit" is the log of {@link #submit}. */
+  Said awaitLog(String name, Pattern pattern, int times) throws IOException, InterruptedException {
     String text = "";
     for (int tries = 0; tries < 600; tries++) {
       text = new String(Files.readAllBytes(log(name)), StandardCharsets.UTF_8);
@@ -174,7 +186,7 @@ final class StandaloneCluster implements AutoCloseable {
       assertThat(ended).as("a process of the cluster has ended:%n%s", text).isEmpty();
       Thread.sleep(100);
     }
-    throw new AssertionError("'" + sentence + "' is not in the log after a minute:\n" + text);
+    throw new AssertionError("'" + pattern + "' is not in the log after a minute:\n" + text);
   }
 
   /** Stops the workers' executors too: a worker that is told to end (SIGTERM) ends them. */
