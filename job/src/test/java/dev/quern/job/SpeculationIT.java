@@ -18,7 +18,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /**
  * Two attempts of the same task at the same time, on a real cluster: one is committed. One executor
- * is stopped (SIGSTOP) before it has a task, and goes on when Spark has begun that task elsewhere.
+ * is stopped (SIGSTOP) in its first task, and goes on when Spark has begun that task elsewhere.
  */
 class SpeculationIT {
   private static final int LINES = 20_000;
@@ -50,8 +50,8 @@ class SpeculationIT {
       Process submitted =
           cluster.submit(
               "--input", in.toString(), "--output", out.toString(), "--tokenizer", "gpt2");
-      // The tokenizer is loaded and sent before there is a task: seconds from here on.
-      cluster.awaitLog("submit", "Registered executor", 2);
+      // The first task of an executor takes seconds: it loads its classes and the library.
+      cluster.awaitLog("submit", Pattern.compile("Starting task [01]\\.0 in stage"), 2);
       ProcessHandle slow = cluster.executors().findFirst().orElseThrow();
       StandaloneCluster.signal(slow, "STOP");
       try {

@@ -54,7 +54,8 @@ final class StandaloneCluster implements AutoCloseable {
             "worker-" + worker,
             "org.apache.spark.deploy.worker.Worker",
             "--host",
-            "127.0.0.1",
+            // Two hosts by their names: on the one that has a task Spark begins no second attempt.
+            worker == 0 ? "127.0.0.1" : "localhost",
             "--webui-port",
             "0",
             "--cores",
