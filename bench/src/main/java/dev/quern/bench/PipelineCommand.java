@@ -58,6 +58,9 @@ final class PipelineCommand implements Callable<Integer> {
     STOCK_COPY,
     SCAN,
     KERNEL,
+    COUNT_CACHED,
+    COUNT_FILES,
+    COUNT_BATCHES,
     GIGATOKEN,
     DATATROVE,
     DATASETS
@@ -74,7 +77,9 @@ final class PipelineCommand implements Callable<Integer> {
           "${COMPLETION-CANDIDATES}; several with commas. copy: Spark copies ready ids by its own"
               + " Parquet writer. stock_copy: so it does with its own defaults and the same heap."
               + " scan: Spark reads the text and discards it. kernel: Quern's engine over the"
-              + " documents in memory. gigatoken: a script of it and pyarrow. datatrove,"
+              + " documents in memory. count_cached, count_files: sum(token_count(text)) in SQL, of"
+              + " Spark's cache (of 4 GiB of heap) and of the files; count_batches: as an operator"
+              + " over column batches would count. gigatoken: a script of it and pyarrow. datatrove,"
               + " datasets: Hugging Face's. Default: ${DEFAULT-VALUE}.")
   List<Name> pipelines;
 
@@ -343,7 +348,7 @@ final class PipelineCommand implements Callable<Integer> {
     StringBuilder table = new StringBuilder();
     table.append(
         String.format(
-            "%-12s %-12s %24s %24s %10s %10s %9s  %s%n",
+            "%-13s %-12s %24s %24s %10s %10s %9s  %s%n",
             "pipeline",
             "version",
             "MB/s cold",
@@ -360,7 +365,7 @@ final class PipelineCommand implements Callable<Integer> {
       table.append(
           String.format(
               Locale.ROOT,
-              "%-12s %-12s %24s %24s %10s %10s %9s  %s%n",
+              "%-13s %-12s %24s %24s %10s %10s %9s  %s%n",
               line.get("pipeline"),
               line.get("tool_version"),
               spread(line, "cold_mb_s"),
@@ -372,19 +377,21 @@ final class PipelineCommand implements Callable<Integer> {
     }
     for (Map<String, Object> line : lines) {
       if (line.get("over") instanceof Map<?, ?> over) {
+        Object own = line.get("pipeline");
         over.forEach(
             (name, ratios) -> {
-              Map<?, ?> own = (Map<?, ?>) ratios;
+              Map<?, ?> times = (Map<?, ?>) ratios;
               table.append(
                   String.format(
                       Locale.ROOT,
-                      "quern / %-16s cold %s, warm %s (%s - %s), median of warm %s%n",
+                      "%s / %-16s cold %s, warm %s (%s - %s), median of warm %s%n",
+                      own,
                       name,
-                      own.get("cold"),
-                      own.get("warm"),
-                      own.get("warm_min"),
-                      own.get("warm_max"),
-                      own.get("warm_median")));
+                      times.get("cold"),
+                      times.get("warm"),
+                      times.get("warm_min"),
+                      times.get("warm_max"),
+                      times.get("warm_median")));
             });
       }
     }

@@ -28,7 +28,8 @@ import org.apache.parquet.schema.Types;
  * wanted. Each copy of a document begins with a line of its own, so that no two are equal, and all
  * are mixed, so that every file and every task has text of every kind.
  *
- * @param folder of the Parquet files: id, from 0, and text; zstd, one row group each
+ * @param folder of the Parquet files: id, from 0, and text; zstd, one row group each, of about 22.5
+ *     MB of text where that makes more than 8
  * @param flat the same documents as a flat file ({@link Documents}), in the same order, for the
  *     kernel
  * @param documents how many
@@ -36,7 +37,8 @@ import org.apache.parquet.schema.Types;
  * @param hash SHA-256 of the flat file
  */
 record PipelineInput(Path folder, Path flat, int documents, long bytes, String hash) {
-  private static final int FILES = 8;
+  private static final int LEAST_FILES = 8;
+  private static final long FILE_BYTES = 22_500_000;
   private static final long SEED = 20_250_101;
 
   private static final MessageType SCHEMA =
@@ -113,10 +115,11 @@ record PipelineInput(Path folder, Path flat, int documents, long bytes, String h
       }
     }
     Collections.shuffle(copies, new Random(SEED));
+    int parts = (int) Math.max(LEAST_FILES, Math.round((double) all / FILE_BYTES));
     SimpleGroupFactory groups = new SimpleGroupFactory(SCHEMA);
     String hash;
     try (Documents.Writer out = new Documents.Writer(flat)) {
-      for (int file = 0; file < FILES; file++) {
+      for (int file = 0; file < parts; file++) {
         Path path = files.resolve(String.format("part-%05d.zstd.parquet", file));
         try (ParquetWriter<Group> writer =
             ExampleParquetWriter.builder(new LocalOutputFile(path))
@@ -124,8 +127,8 @@ record PipelineInput(Path folder, Path flat, int documents, long bytes, String h
                 .withType(SCHEMA)
                 .withCompressionCodec(CompressionCodecName.ZSTD)
                 .build()) {
-          int begin = (int) ((long) copies.size() * file / FILES);
-          int end = (int) ((long) copies.size() * (file + 1) / FILES);
+          int begin = (int) ((long) copies.size() * file / parts);
+          int end = (int) ((long) copies.size() * (file + 1) / parts);
           for (int id = begin; id < end; id++) {
             byte[] text = copies.get(id).text(texts);
             out.text(text);

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.LongSupplier;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
@@ -65,6 +66,8 @@ final class PipelineRun {
       throws IOException {
     Map<String, Object> result = new LinkedHashMap<>();
     List<Double> seconds = new ArrayList<>();
+    LongSupplier count =
+        PipelineCount.ALL.contains(task.pipeline()) ? PipelineCount.pass(session, task) : null;
     Path before = null;
     for (int pass = 0; pass < task.passes(); pass++) {
       if (before != null) {
@@ -79,7 +82,12 @@ final class PipelineRun {
         case "copy", Pipeline.STOCK_COPY ->
             session.read().parquet(task.ids()).write().parquet(output.toString());
         case "scan" -> PipelineScan.scan(session, task.input());
-        default -> throw new IllegalArgumentException("unknown pipeline " + task.pipeline());
+        default -> {
+          if (count == null) {
+            throw new IllegalArgumentException("unknown pipeline " + task.pipeline());
+          }
+          result.put("tokens", count.getAsLong());
+        }
       }
       seconds.add((System.nanoTime() - begin) / 1e9);
       before = Files.exists(output) ? output : null;

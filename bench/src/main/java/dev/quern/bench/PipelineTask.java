@@ -14,8 +14,8 @@ import java.util.Set;
  * What one process of one pipeline is to do, handed over as a JSON file (names in snake case) that
  * a JVM and a Python interpreter read alike.
  *
- * @param pipeline quern, copy or scan (Spark), gigatoken, datatrove or datasets (Python), reference
- *     (makes {@code ids}) or verify (hashes {@code outputs})
+ * @param pipeline quern, copy, scan or of {@link PipelineCount} (Spark), gigatoken, datatrove or
+ *     datasets (Python), reference (makes {@code ids}) or verify (hashes {@code outputs})
  * @param input folder of Parquet files with the columns id and text
  * @param ids folder of Parquet files with the columns id and input_ids, of the reference engine
  * @param output folder to write into, one subfolder a pass; what an earlier pass wrote is deleted
@@ -39,6 +39,8 @@ record PipelineTask(
     int passes,
     List<String> outputs,
     String result) {
+
+  private static final String CACHING_HEAP = "4g";
 
   static PipelineTask read(Path file) throws IOException {
     return KernelTask.JSON.readValue(file.toFile(), PipelineTask.class);
@@ -81,6 +83,13 @@ record PipelineTask(
               Set.of("spark.driver.memory", "spark.driver.host", "spark.driver.bindAddress"));
     }
     conf.put("spark.master", "local[" + threads + "]");
+    if (PipelineCount.ALL.contains(pipeline)) {
+      conf.putAll(PipelineCount.conf(tokenizer));
+    }
+    if (pipeline.equals(PipelineCount.CACHED)) {
+      // What is cached has to fit beside what the launcher's heap is for.
+      conf.put("spark.driver.memory", CACHING_HEAP);
+    }
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.add("-Xmx" + conf.get("spark.driver.memory"));

@@ -222,6 +222,76 @@ class PipelineTest {
   }
 
   @Test
+  void countsAreCheckedAndDividedByTheKernelAndByEachOther() throws Exception {
+    PipelineInput input = PipelineInput.of(corpus(20_000), 40_000, folder);
+    List<String> counts =
+        List.of(PipelineCount.CACHED, PipelineCount.FILES, PipelineCount.BATCHES, "kernel");
+    Pipeline.Runner runner =
+        task -> {
+          try {
+            return inThisJvm(task);
+          } finally {
+            // A process of its own would have ended.
+            session().catalog().clearCache();
+          }
+        };
+    List<Map<String, Object>> lines =
+        new Pipeline(
+                plan(input, counts, null),
+                runner,
+                PipelineTest::kernel,
+                folder,
+                new PrintWriter(progress))
+            .measure();
+    assertThat(lines.get(0)).containsEntry("verified", "tokens counted");
+    Object tokens = lines.get(0).get("tokens");
+    assertThat(((Number) tokens).longValue()).isPositive();
+    assertThat(lines.subList(0, 3)).allMatch(line -> line.get("tokens").equals(tokens));
+    assertThat((Map<?, ?>) lines.get(0).get("over"))
+        .extracting(Map::keySet)
+        .isEqualTo(java.util.Set.of(PipelineCount.FILES, PipelineCount.BATCHES, "kernel"));
+    assertThat(PipelineCommand.table(lines)).contains("count_files / count_batches");
+    assertThat(PipelineTask.read(task(PipelineCount.CACHED)).javaCommand(folder))
+        .contains("-Xmx4g", "-Dspark.quern.tokenizers.measured=/a/tokenizer.json");
+
+    // A wrong number is no time.
+    assertThatThrownBy(
+            () ->
+                new Pipeline(
+                        plan(input, List.of(PipelineCount.FILES), null),
+                        task -> {
+                          Map<String, Object> result = runner.run(task);
+                          result.computeIfPresent(
+                              "tokens", (key, right) -> ((Number) right).longValue() - 1);
+                          return result;
+                        },
+                        PipelineTest::kernel,
+                        folder,
+                        new PrintWriter(progress))
+                    .measure())
+        .isInstanceOf(BenchException.class)
+        .hasMessageContaining("count_files made");
+  }
+
+  private Path task(String pipeline) throws java.io.IOException {
+    Path file = folder.resolve("task.json");
+    new PipelineTask(
+            pipeline,
+            "in",
+            "ids",
+            "out",
+            "/a/tokenizer.json",
+            null,
+            List.of(),
+            2,
+            1,
+            List.of(),
+            "result")
+        .write(file);
+    return file;
+  }
+
+  @Test
   void wrongIdsOfQuernAreNoTime() throws Exception {
     PipelineInput input = PipelineInput.of(corpus(20_000), 20_000, folder);
     Pipeline.Runner runner =
