@@ -55,7 +55,9 @@ record PipelineInput(Path folder, Path flat, int documents, long bytes, String h
    * not there.
    */
   static PipelineInput of(Corpus corpus, long bytes, Path folder) throws IOException {
-    Path own = folder.resolve("input-" + corpus.hash().substring(0, 12) + "-" + bytes);
+    int parts = (int) Math.max(LEAST_FILES, Math.round((double) bytes / FILE_BYTES));
+    Path own =
+        folder.resolve("input-" + corpus.hash().substring(0, 12) + "-" + bytes + "-in-" + parts);
     Path made = own.resolve("made.json");
     Path files = own.resolve("documents");
     Path flat = own.resolve("documents.flat");
@@ -64,7 +66,7 @@ record PipelineInput(Path folder, Path flat, int documents, long bytes, String h
         KernelCommand.delete(own);
       }
       Files.createDirectories(files);
-      KernelTask.JSON.writeValue(made.toFile(), write(corpus, bytes, files, flat));
+      KernelTask.JSON.writeValue(made.toFile(), write(corpus, bytes, parts, files, flat));
     }
     Map<String, Object> known =
         KernelTask.JSON.readValue(
@@ -90,8 +92,8 @@ record PipelineInput(Path folder, Path flat, int documents, long bytes, String h
     }
   }
 
-  private static Map<String, Object> write(Corpus corpus, long bytes, Path files, Path flat)
-      throws IOException {
+  private static Map<String, Object> write(
+      Corpus corpus, long bytes, int parts, Path files, Path flat) throws IOException {
     List<byte[]> texts = new ArrayList<>();
     try (Documents.Reader reader = new Documents.Reader(corpus.file())) {
       for (byte[] text = reader.text(); text != null; text = reader.text()) {
@@ -115,7 +117,6 @@ record PipelineInput(Path folder, Path flat, int documents, long bytes, String h
       }
     }
     Collections.shuffle(copies, new Random(SEED));
-    int parts = (int) Math.max(LEAST_FILES, Math.round((double) all / FILE_BYTES));
     SimpleGroupFactory groups = new SimpleGroupFactory(SCHEMA);
     String hash;
     try (Documents.Writer out = new Documents.Writer(flat)) {

@@ -177,6 +177,7 @@ final class Report {
     sections.put("kernel", chapter.kernel.summary());
     sections.put("allocator", chapter.allocator.summary());
     sections.put("seam", chapter.seam.summary());
+    sections.put("pipeline", chapter.pipeline.summary());
     sections.put("triples", triples.table());
     return sections;
   }

@@ -27,8 +27,8 @@ import picocli.CommandLine.Option;
       "--write puts the record into the checkout: all of it into bench/report (a page and its"
           + " charts), and into README.md what stands there between the markers"
           + " <!--BEGIN:RECORD[name]--> and <!--END:RECORD[name]-->; names are kernel, allocator,"
-          + " seam and triples. README.md shows the machine with the most tokenizers and corpora measured, of"
-          + " several the newest. A test fails when either is not what the record says: run it after"
+          + " seam, pipeline and triples. README.md shows the machine with the most tokenizers and"
+          + " corpora measured, of several the newest. A test fails when either is not what the record says: run it after"
           + " every --record.",
       "",
     },

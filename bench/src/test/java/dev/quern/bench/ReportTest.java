@@ -309,6 +309,32 @@ class ReportTest {
   }
 
   @Test
+  void countsAreDividedByTheKernelOfTheirRun() {
+    Map<String, Object> quern = pipeline("2026-02-01T00:00:00Z", "quern", 50);
+    quern.put(
+        "over",
+        Map.of("copy", Map.of("warm", 1.25, "cold", 0.7), "scan_and_kernel", Map.of("warm", 0.8)));
+    Map<String, Object> count = pipeline("2026-02-02T00:00:00Z", PipelineCount.CACHED, 90);
+    count.put("over", Map.of("kernel", Map.of("warm", 0.9)));
+    Report report =
+        report(
+            quern,
+            pipeline("2026-02-01T00:00:00Z", "copy", 40),
+            pipeline("2026-02-01T00:00:00Z", "kernel", 101),
+            count,
+            pipeline("2026-02-02T00:00:00Z", "kernel", 100));
+    assertThat(report.page())
+        .contains("| GPT-2, English, 100 MB | count_cached | 2 | 90.0 | 90.0 | 0.90 |  |")
+        .contains("| kernel 1.0 | 2 |  | 101.0 |")
+        .doesNotContain("| 100.0 |");
+    assertThat(report.sections().get("pipeline"))
+        .contains("| Quern's job | 50.0 |  |", "Parquet writer | 40.0 | 1.25 |")
+        .contains("would be 1.25 times as fast")
+        .contains("has 0.90 of the encoder's speed")
+        .contains("Recorded 2026-02-01 at commit c01.");
+  }
+
+  @Test
   void writersHaveARowForEachWayAndAColumnForEachCorpus() {
     List<Map<String, Object>> lines = new ArrayList<>();
     for (String corpus : List.of("english.parquet", "code.parquet")) {

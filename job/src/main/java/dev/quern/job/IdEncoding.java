@@ -19,8 +19,8 @@ enum IdEncoding {
   PLAIN,
 
   /**
-   * Indices into a list of ids, of as many bits as a page's largest needs. Half the bytes of plain
-   * ids, so that compression takes less time, and mostly less to store after it.
+   * Indices into a list of the row group's distinct ids, of as many bits as they need. Half the
+   * bytes of plain ids, so that compression takes less time, and mostly less to store after it.
    */
   DICTIONARY,
 
@@ -36,18 +36,12 @@ enum IdEncoding {
      * Encodes a page.
      *
      * @param ids the page's ids are the first {@code count} of it
-     * @param endsGroup whether the row group ends with this page
      * @return the encoded page; valid until the next call
      */
-    BytesInput encode(int[] ids, int count, boolean endsGroup);
+    BytesInput encode(int[] ids, int count);
 
     /** How the page was encoded that {@link #encode} has last returned. */
     Encoding encoding();
-
-    /** What the row group's dictionary would take if the group ended now. */
-    default int dictionaryBytes() {
-      return 0;
-    }
 
     /** At the end of a row group: its dictionary, null if there is none, and begins a new one. */
     default DictionaryPage dictionary() {
@@ -86,7 +80,7 @@ enum IdEncoding {
     private byte[] page = new byte[0];
 
     @Override
-    public BytesInput encode(int[] ids, int count, boolean endsGroup) {
+    public BytesInput encode(int[] ids, int count) {
       int size = Math.toIntExact((long) count * Integer.BYTES);
       page = sized(page, size);
       ByteBuffer.wrap(page).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer().put(ids, 0, count);
@@ -103,7 +97,7 @@ enum IdEncoding {
     private byte[] page = new byte[0];
 
     @Override
-    public BytesInput encode(int[] ids, int count, boolean endsGroup) {
+    public BytesInput encode(int[] ids, int count) {
       int size = Math.toIntExact((long) count * Integer.BYTES);
       page = sized(page, size);
       for (int stream = 0; stream < Integer.BYTES; stream++) {
@@ -127,7 +121,7 @@ enum IdEncoding {
     private static final int SLAB = 1 << 16;
 
     @Override
-    public BytesInput encode(int[] ids, int count, boolean endsGroup) {
+    public BytesInput encode(int[] ids, int count) {
       // A new one for each page: used again, it leaves widths of the page before in a last block
       // that is not full, where zeros belong.
       DeltaBinaryPackingValuesWriterForInteger writer =
@@ -146,52 +140,47 @@ enum IdEncoding {
   }
 
   /**
-   * The index of an id is the id: the dictionary has all numbers up to the row group's largest id.
-   * Nothing has to be looked up, and as a row group has most of a vocabulary, indices have hardly
-   * more bits than those of a dictionary of what occurs. Where that does not pay at a row group's
-   * first page, or an id is none that a tokenizer has, the pages from there on are plain.
+   * Ids are small numbers, so that a table answers which index an id has. Where a dictionary does
+   * not pay at a row group's first page, or an id is none that a tokenizer has, or there are too
+   * many, the pages from there on are plain.
    */
   private static final class Indexed implements Encoder {
+    /** Ids from here on get no place in the table. */
+    private static final int LARGEST = 1 << 20;
+
     /** A dictionary page is at most 1 MiB, Parquet's own default limit. */
     private static final int MOST = 1 << 18;
 
-    /** How many a row group has, if it has more than one: at least about so many. */
-    private static final int PAGES = 16;
+    /** Indices that are kept room for, whatever the pages need. */
+    private static final int KEPT = 1 << 18;
 
     private final Plain plain = new Plain();
 
-    /** Of the row group so far, ids in the dictionary; 0 before there is one. */
-    private int size;
+    /** By id, its index + 1; 0 for an id that has none yet. */
+    private int[] table = new int[1 << 16];
 
+    private int[] dictionary = new int[1 << 12];
+    private int size;
+    private boolean used;
     private boolean abandoned;
     private Encoding last;
+    private int[] indices = new int[0];
     private byte[] page = new byte[0];
 
     @Override
-    public BytesInput encode(int[] ids, int count, boolean endsGroup) {
-      int min = 0;
-      int max = 0;
-      for (int i = 0; i < count; i++) {
-        min = Math.min(min, ids[i]);
-        max = Math.max(max, ids[i]);
-      }
-      if (!abandoned && min >= 0 && max < MOST) {
-        int bits = Math.max(1, Integer.SIZE - Integer.numberOfLeadingZeros(max));
-        if (size > 0 || pays(count, bits, max + 1, endsGroup ? 1 : PAGES)) {
-          size = Math.max(size, max + 1);
+    public BytesInput encode(int[] ids, int count) {
+      if (!abandoned && index(ids, count)) {
+        int bits = Math.max(1, Integer.SIZE - Integer.numberOfLeadingZeros(size - 1));
+        long encoded = ((long) count * bits + Byte.SIZE - 1) / Byte.SIZE;
+        if (used || encoded + (long) size * Integer.BYTES < (long) count * Integer.BYTES) {
+          used = true;
           last = Encoding.RLE_DICTIONARY;
-          return packed(ids, count, bits);
+          return packed(count, bits);
         }
       }
       abandoned = true;
       last = Encoding.PLAIN;
-      return plain.encode(ids, count, endsGroup);
-    }
-
-    /** Whether so many pages like this one are smaller with a dictionary. */
-    private static boolean pays(int count, int bits, int size, int pages) {
-      long saved = (long) count * (Integer.SIZE - bits) / Byte.SIZE;
-      return (long) size * Integer.BYTES < pages * saved;
+      return plain.encode(ids, count);
     }
 
     @Override
@@ -199,62 +188,83 @@ enum IdEncoding {
       return last;
     }
 
+    /** Puts the index of each id into {@link #indices}; false if one can't have any. */
+    private boolean index(int[] ids, int count) {
+      if (indices.length < count || indices.length > Math.max(count, KEPT) * 4L) {
+        indices = new int[(count + 7) & ~7];
+      }
+      int[] found = indices;
+      int[] known = table;
+      for (int i = 0; i < count; i++) {
+        int id = ids[i];
+        if (id < 0 || id >= known.length) {
+          if (id < 0 || id >= LARGEST) {
+            return false;
+          }
+          known = table = Arrays.copyOf(table, Integer.highestOneBit(id) << 1);
+        }
+        int index = known[id];
+        if (index == 0) {
+          if (size == MOST) {
+            return false;
+          }
+          if (size == dictionary.length) {
+            dictionary = Arrays.copyOf(dictionary, size * 2);
+          }
+          dictionary[size++] = id;
+          known[id] = index = size;
+        }
+        found[i] = index - 1;
+      }
+      return true;
+    }
+
     /** The width of an index, then all of them as one bit-packed run. */
-    private BytesInput packed(int[] ids, int count, int bits) {
+    private BytesInput packed(int count, int bits) {
       int groups = (count + 7) >>> 3;
       page = sized(page, 1 + 5 + (long) groups * bits + Long.BYTES);
       ByteBuffer out = ByteBuffer.wrap(page).order(ByteOrder.LITTLE_ENDIAN);
       out.put((byte) bits);
       RunLengths.putVarint(out, groups << 1 | 1);
       int at = out.position();
-      int whole = count & -8;
-      pack(ids, whole, bits, out, at);
-      if (whole < count) {
-        int[] rest = Arrays.copyOf(Arrays.copyOfRange(ids, whole, count), 8);
-        pack(rest, 8, bits, out, at + (whole >>> 3) * bits);
-      }
-      return BytesInput.from(page, 0, at + groups * bits);
-    }
-
-    /**
-     * Of 8 indices, three words of 3, 3 and 2, of which none depends on the 8 before: at most 3 *
-     * 18 bits and the last up to 7 of the word before, which share its first byte.
-     */
-    private static void pack(int[] ids, int count, int bits, ByteBuffer out, int at) {
+      // Of 8 indices, three words of 3, 3 and 2, of which none depends on the 8 before: at most
+      // 3 * 18 bits and the last up to 7 of the word before, which share its first byte.
       int second = 3 * bits;
       int third = 6 * bits;
       int shift = third & 7;
       int between = (third & ~7) - (second & ~7);
-      for (int i = 0; i < count; i += 8, at += bits) {
-        long a = three(ids, i, bits);
-        long b = a >>> (second & ~7) | three(ids, i + 3, bits) << (second & 7);
-        long c = ids[i + 6] | (long) ids[i + 7] << bits;
+      Arrays.fill(indices, count, groups * 8, 0);
+      for (int i = 0; i < groups * 8; i += 8, at += bits) {
+        long a = three(i, bits);
+        long b = a >>> (second & ~7) | three(i + 3, bits) << (second & 7);
+        long c = indices[i + 6] | (long) indices[i + 7] << bits;
         out.putLong(at, a);
         out.putLong(at + (second >>> 3), b);
         out.putLong(at + (third >>> 3), b >>> between | c << shift);
       }
+      return BytesInput.from(page, 0, at);
     }
 
-    private static long three(int[] ids, int i, int bits) {
-      return ids[i] | (long) ids[i + 1] << bits | (long) ids[i + 2] << 2 * bits;
-    }
-
-    @Override
-    public int dictionaryBytes() {
-      return size * Integer.BYTES;
+    private long three(int i, int bits) {
+      return indices[i] | (long) indices[i + 1] << bits | (long) indices[i + 2] << 2 * bits;
     }
 
     @Override
     public DictionaryPage dictionary() {
       DictionaryPage result = null;
-      if (size > 0) {
-        ByteBuffer all = ByteBuffer.allocate(dictionaryBytes()).order(ByteOrder.LITTLE_ENDIAN);
-        for (int id = 0; id < size; id++) {
-          all.putInt(id);
-        }
-        result = new DictionaryPage(BytesInput.from(all.array()), size, Encoding.PLAIN);
+      if (used) {
+        byte[] bytes = new byte[size * Integer.BYTES];
+        ByteBuffer.wrap(bytes)
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .asIntBuffer()
+            .put(dictionary, 0, size);
+        result = new DictionaryPage(BytesInput.from(bytes), size, Encoding.PLAIN);
+      }
+      for (int i = 0; i < size; i++) {
+        table[dictionary[i]] = 0;
       }
       size = 0;
+      used = false;
       abandoned = false;
       return result;
     }

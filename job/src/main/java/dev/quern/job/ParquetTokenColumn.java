@@ -2,7 +2,6 @@ package dev.quern.job;
 
 import java.io.IOException;
 import java.nio.ByteOrder;
-import java.util.Arrays;
 import org.apache.arrow.memory.util.MemoryUtil;
 import org.apache.parquet.bytes.BytesInput;
 import org.apache.parquet.column.ColumnDescriptor;
@@ -29,27 +28,15 @@ final class ParquetTokenColumn {
   static final int KEPT_BYTES = 4 << 20;
 
   /**
-   * Of an array of more ids no dictionary is made: its indices would take half its memory again.
+   * Of an array of more ids no dictionary is made: its indices would take twice its memory again.
    */
   private static final int MOST_INDEXED = 4 << 20;
-
-  /**
-   * Of a row group's first page, in pages: whether a dictionary pays is seen by it, and of a few
-   * ids of a large vocabulary it would not.
-   */
-  private static final int FIRST_PAGE = 4;
 
   /** The level of an array that is NULL. Those of elements depend on what may be NULL. */
   private static final int NULL_ARRAY = 0;
 
   private final ColumnDescriptor descriptor;
   private final int mostIds;
-
-  /** The same of a row group's first page; of fewer than these, it takes a row of any length. */
-  private final int mostIdsAtFirst;
-
-  private final int leastIdsAtFirst;
-
   private final int mostRows;
   private final IdEncoding.Encoder encoder;
 
@@ -67,13 +54,11 @@ final class ParquetTokenColumn {
   private int count;
   private int levels;
   private int rows;
-  private boolean first;
   private PageWriter pages;
 
   /**
    * @param descriptor of the list's elements
    * @param pageBytes what a page's ids take at most before they are encoded, but for a larger array
-   *     and the first page of a dictionary
    * @param pageRows how many rows a page has at most
    */
   ParquetTokenColumn(
@@ -81,10 +66,6 @@ final class ParquetTokenColumn {
     this.descriptor = descriptor;
     this.encoder = encoding.encoder();
     this.mostIds = Math.max(1, pageBytes / Integer.BYTES);
-    boolean indexed = encoding == IdEncoding.DICTIONARY;
-    this.mostIdsAtFirst =
-        indexed ? (int) Math.min(MOST_INDEXED, (long) mostIds * FIRST_PAGE) : mostIds;
-    this.leastIdsAtFirst = indexed ? mostIds : 0;
     this.mostCopied = mostCopied(encoding);
     this.mostRows = pageRows;
     this.ids = new int[mostIds];
@@ -112,7 +93,6 @@ final class ParquetTokenColumn {
   /** Begins a row group. */
   void begin(PageWriter writer) {
     pages = writer;
-    first = true;
   }
 
   /**
@@ -124,9 +104,9 @@ final class ParquetTokenColumn {
   boolean write(ArrayData array) throws IOException {
     int length = array == null ? 0 : array.numElements();
     RowFile.checkLength(length, descriptor.getPath()[0]);
-    boolean full = rows > 0 && (rows == mostRows || !hasRoom(length));
+    boolean full = rows > 0 && ((long) count + length > mostIds || rows == mostRows);
     if (full) {
-      writePage(false);
+      writePage();
     }
     repetitions.add(0, 1);
     rows++;
@@ -159,19 +139,9 @@ final class ParquetTokenColumn {
     return full;
   }
 
-  /** Whether the page that is begun takes an array of that length. */
-  private boolean hasRoom(int length) {
-    if (!first) {
-      return (long) count + length <= mostIds;
-    }
-    return (long) count + length <= mostIdsAtFirst
-        || (count < leastIdsAtFirst && length <= mostCopied);
-  }
-
   private void makeRoom(int length) {
     if (count + length > ids.length) {
-      int most = first ? mostIdsAtFirst : mostIds;
-      ids = Arrays.copyOf(ids, Math.max(count + length, (int) Math.min(most, ids.length * 2L)));
+      ids = new int[length];
     }
   }
 
@@ -211,13 +181,13 @@ final class ParquetTokenColumn {
 
   /** Bytes in memory for the row group so far. */
   long bytes() {
-    return pages.getMemSize() + (long) count * Integer.BYTES + encoder.dictionaryBytes();
+    return pages.getMemSize() + (long) count * Integer.BYTES;
   }
 
   /** Ends a row group; its pages are then all with the page writer. */
   void end() throws IOException {
     if (rows > 0) {
-      writePage(true);
+      writePage();
     }
     DictionaryPage dictionary = encoder.dictionary();
     if (dictionary != null) {
@@ -226,10 +196,10 @@ final class ParquetTokenColumn {
     pages = null;
   }
 
-  private void writePage(boolean endsGroup) throws IOException {
+  private void writePage() throws IOException {
     IntStatistics statistics = statistics();
     addRange(statistics);
-    BytesInput values = encoder.encode(ids, count, endsGroup);
+    BytesInput values = encoder.encode(ids, count);
     writePage(values, statistics, encoder.encoding());
     if (ids.length > mostIds && (long) ids.length * Integer.BYTES > KEPT_BYTES) {
       ids = new int[mostIds];
@@ -272,7 +242,6 @@ final class ParquetTokenColumn {
         encoding);
     repetitions.reset();
     definitions.reset();
-    first = false;
     count = 0;
     levels = 0;
     rows = 0;

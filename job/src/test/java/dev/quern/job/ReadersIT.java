@@ -8,6 +8,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.parquet.column.Encoding;
+import org.apache.parquet.hadoop.ParquetFileReader;
+import org.apache.parquet.hadoop.util.HadoopInputFile;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
@@ -21,13 +26,16 @@ import org.junit.jupiter.api.io.TempDir;
 class ReadersIT {
   @TempDir private Path folder;
 
+  private static SparkSession session() {
+    return SparkSession.builder()
+        .master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .getOrCreate();
+  }
+
   @Test
   void everyReaderFindsTheSameIds() throws Exception {
-    try (SparkSession spark =
-        SparkSession.builder()
-            .master("local[2]")
-            .config("spark.ui.enabled", "false")
-            .getOrCreate()) {
+    try (SparkSession spark = session()) {
       // Empty, NULL, with NULLs inside, short ones, and one that is larger than a page and a batch.
       Dataset<Row> rows =
           spark
@@ -70,6 +78,47 @@ class ReadersIT {
         .allMatch(line -> line.contains("byte_stream_split") && line.contains("with_duckdb FAILED"))
         .allMatch(line -> line.contains(refused));
     assertThat(said.lines().filter(line -> line.endsWith(" equal"))).hasSize((4 * 5 + 3) * 4 - 5);
+  }
+
+  /**
+   * Rows without ids, ids that can't stand in a dictionary, and such as can: pages of both kinds.
+   */
+  @Test
+  void readersTakePlainPagesBetweenThoseOfADictionary() throws Exception {
+    try (SparkSession spark = session()) {
+      Dataset<Row> rows =
+          spark
+              .range(0, 60_000, 1, 1)
+              .selectExpr(
+                  "id",
+                  "CASE WHEN id = 50000 THEN array(-100)"
+                      + " WHEN id = 20000 THEN transform(sequence(1, 5000000), i -> int(hash(i) & 16383))"
+                      + " ELSE transform(sequence(1, 20), i -> int(hash(id, i) & 16383)) END AS ids")
+              .cache();
+      Files.writeString(
+          folder.resolve("expected.json"), String.join("\n", rows.toJSON().collectAsList()));
+      String out = folder.resolve("parquet-mixed").toString();
+      rows.write().format("quern_parquet").option("parquet.block.size", 64 << 20).save(out);
+      String hash = "sum(cast(xxhash64(id, ids) AS decimal(38, 0)))";
+      for (String vectorized : List.of("false", "true")) {
+        spark.conf().set("spark.sql.parquet.enableVectorizedReader", vectorized);
+        assertThat(spark.read().parquet(out).selectExpr(hash).first())
+            .isEqualTo(rows.selectExpr(hash).first());
+      }
+      Path file;
+      try (Stream<Path> files = Files.list(Path.of(out))) {
+        file = files.filter(path -> path.toString().endsWith(".parquet")).findFirst().orElseThrow();
+      }
+      try (ParquetFileReader reader =
+          ParquetFileReader.open(
+              HadoopInputFile.fromPath(
+                  new org.apache.hadoop.fs.Path(file.toUri()), new Configuration()))) {
+        assertThat(reader.getRowGroups()).hasSize(1);
+        assertThat(reader.getRowGroups().get(0).getColumns().get(1).getEncodings())
+            .contains(Encoding.PLAIN, Encoding.RLE_DICTIONARY);
+      }
+    }
+    assertThat(read(folder).lines()).hasSize(4).allMatch(line -> line.endsWith(" equal"));
   }
 
   /** Runs read_tokens.py, and returns what it said. */

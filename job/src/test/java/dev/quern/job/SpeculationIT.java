@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.zip.GZIPOutputStream;
 import org.apache.hadoop.conf.Configuration;
@@ -39,6 +40,7 @@ class SpeculationIT {
       Files.writeString(
           folder.resolve("cluster/conf/spark-defaults.conf"),
           """
+          spark.cores.max 2
           spark.scheduler.minRegisteredResourcesRatio 1.0
           spark.scheduler.maxRegisteredResourcesWaitingTime 120s
           spark.speculation true
@@ -51,8 +53,9 @@ class SpeculationIT {
           cluster.submit(
               "--input", in.toString(), "--output", out.toString(), "--tokenizer", "gpt2");
       // The first task of an executor takes seconds: it loads its classes and the library.
-      cluster.awaitLog("submit", Pattern.compile("Starting task [01]\\.0 in stage"), 2);
-      ProcessHandle slow = cluster.executors().findFirst().orElseThrow();
+      Matcher started =
+          cluster.awaitLog("submit", Pattern.compile("Starting task .*executor (\\d+),"), 1);
+      ProcessHandle slow = cluster.executor(started.group(1));
       StandaloneCluster.signal(slow, "STOP");
       try {
         // The second attempt, as Spark numbers them.

@@ -48,7 +48,8 @@ final class StandaloneCluster implements AutoCloseable {
           "0",
           "--webui-port",
           "0");
-      master = awaitLog("master", "I have been elected leader", 1).found(MASTER);
+      master = awaitLog("master", MASTER, 1).group();
+      awaitLog("master", Pattern.compile("I have been elected leader"), 1);
       for (int worker = 0; worker < workers; worker++) {
         start(
             "worker-" + worker,
@@ -66,7 +67,7 @@ final class StandaloneCluster implements AutoCloseable {
             folder.resolve("work-" + worker).toString(),
             master);
       }
-      awaitLog("master", "Registering worker", workers);
+      awaitLog("master", Pattern.compile("Registering worker"), workers);
     } catch (IOException | InterruptedException | RuntimeException | AssertionError e) {
       close();
       throw e;
@@ -118,6 +119,14 @@ final class StandaloneCluster implements AutoCloseable {
                 commandLine(child).contains("org.apache.spark.executor.CoarseGrainedExecutor"));
   }
 
+  /** The one with that number, as Spark's log names it. */
+  ProcessHandle executor(String number) {
+    return executors()
+        .filter(child -> (commandLine(child) + " ").contains("--executor-id " + number + " "))
+        .findFirst()
+        .orElseThrow();
+  }
+
   /** Empty for a process that has just ended. */
   private static String commandLine(ProcessHandle process) {
     return process
@@ -152,15 +161,6 @@ final class StandaloneCluster implements AutoCloseable {
     return process;
   }
 
-  /** A log, with what it was waited for in it. */
-  record Said(String text) {
-    String found(Pattern pattern) {
-      Matcher matcher = pattern.matcher(text);
-      assertThat(matcher.find()).as(text).isTrue();
-      return matcher.group();
-    }
-  }
-
   /** Stops a process where it is (STOP), or lets it go on (CONT). */
   static void signal(ProcessHandle process, String signal)
       throws IOException, InterruptedException {
@@ -169,18 +169,19 @@ final class StandaloneCluster implements AutoCloseable {
     assertThat(kill.waitFor()).as("kill -%s", signal).isZero();
   }
 
-  /** Until the log of {@code name} has {@code sentence} in it {@code times} times. */
-  Said awaitLog(String name, String sentence, int times) throws IOException, InterruptedException {
-    return awaitLog(name, Pattern.compile(Pattern.quote(sentence)), times);
-  }
-
-  /** The same of a pattern; "submit" is the log of {@link #submit}. */
-  Said awaitLog(String name, Pattern pattern, int times) throws IOException, InterruptedException {
+  /**
+   * Waits until the log of {@code name} has {@code pattern} in it {@code times} times, and gives
+   * the first place; "submit" is the log of {@link #submit}.
+   */
+  Matcher awaitLog(String name, Pattern pattern, int times)
+      throws IOException, InterruptedException {
     String text = "";
     for (int tries = 0; tries < 600; tries++) {
       text = new String(Files.readAllBytes(log(name)), StandardCharsets.UTF_8);
-      if (pattern.matcher(text).results().count() >= times) {
-        return new Said(text);
+      Matcher matcher = pattern.matcher(text);
+      if (matcher.results().count() >= times) {
+        matcher.reset().find();
+        return matcher;
       }
       Optional<Process> ended =
           processes.stream().filter(process -> !process.isAlive()).findFirst();
