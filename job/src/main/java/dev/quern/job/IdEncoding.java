@@ -43,6 +43,12 @@ enum IdEncoding {
     /** How the page was encoded that {@link #encode} has last returned. */
     Encoding encoding();
 
+    /**
+     * The row group has got a page that is plain, and all after it have to be: Spark's vectorized
+     * reader fails where indices follow plain values.
+     */
+    default void plainFromHere() {}
+
     /** At the end of a row group: its dictionary, null if there is none, and begins a new one. */
     default DictionaryPage dictionary() {
       return null;
@@ -186,6 +192,11 @@ enum IdEncoding {
     @Override
     public Encoding encoding() {
       return last;
+    }
+
+    @Override
+    public void plainFromHere() {
+      abandoned = true;
     }
 
     /** Puts the index of each id into {@link #indices}; false if one can't have any. */

@@ -226,6 +226,7 @@ final class ParquetTokenColumn {
             : BytesInput.from(MemoryUtil.directBuffer(elements(array), bytes));
     count = length;
     writePage(values, statistics, Encoding.PLAIN);
+    encoder.plainFromHere();
   }
 
   private void writePage(BytesInput values, IntStatistics statistics, Encoding encoding)

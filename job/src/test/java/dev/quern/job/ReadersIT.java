@@ -80,11 +80,9 @@ class ReadersIT {
     assertThat(said.lines().filter(line -> line.endsWith(" equal"))).hasSize((4 * 5 + 3) * 4 - 5);
   }
 
-  /**
-   * Rows without ids, ids that can't stand in a dictionary, and such as can: pages of both kinds.
-   */
+  /** Spark's vectorized reader fails where a dictionary's pages follow others of a row group. */
   @Test
-  void readersTakePlainPagesBetweenThoseOfADictionary() throws Exception {
+  void readersTakePlainPagesAfterThoseOfADictionary() throws Exception {
     try (SparkSession spark = session()) {
       Dataset<Row> rows =
           spark
