@@ -69,13 +69,14 @@ pub struct Options {
     /// Hugging Face only: apply the file's padding section. Off by default.
     #[serde(default)]
     pub padding: bool,
-    /// How much memory the fast engine may keep in each thread, caches and all. Changes no id.
+    /// How much memory the fast engine may keep in each thread, caches and all; they grow to it as text needs it. Changes no
+    /// id.
     #[serde(default = "cache_bytes_per_thread")]
     pub cache_bytes_per_thread: u64,
 }
 
 fn cache_bytes_per_thread() -> u64 {
-    8 << 20
+    32 << 20
 }
 
 /// What the smallest cache takes with the room to work in.

@@ -24,12 +24,18 @@ use crate::unicode::{self as u, decode};
 use crate::window::{self, Level, Portable};
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 
-/// What a thread keeps between calls: caches of one tokenizer and room for a batch. It grows only with the
-/// longest pre-token it met.
+/// What a thread keeps between calls: caches of one tokenizer and room for a batch. The caches grow while text shows
+/// that they are too small, up to the bytes it was made for; beyond, it grows only with the longest pre-token it met.
 pub struct ThreadState {
     pub(crate) owner: u64,
     front: Front,
     wide: Wide,
+    /// What the caches take, and may take.
+    bytes: usize,
+    most: usize,
+    /// Since that was last looked at: pre-tokens, and those that had to be merged.
+    seen: usize,
+    merged: usize,
     room: Box<Room>,
     jobs: Box<[(Job, u32); JOBS]>,
     scratch: Scratch,
@@ -60,11 +66,9 @@ struct Room {
 impl ThreadState {
     /// `bytes`: at most this much memory, at least half a MiB.
     pub fn new(bytes: usize) -> ThreadState {
-        // Of what the room and the jobs leave a quarter is the wide cache's.
-        let budget = bytes.max(1 << 19) - size_of::<Room>() - size_of::<[(Job, u32); JOBS]>() - 4096;
-        let wide = (budget / 4) & !127;
-        let front = (budget - wide) & !127;
-        let mut memory = Carver::new(front + wide);
+        let most = bytes.max(1 << 19) - size_of::<Room>() - size_of::<[(Job, u32); JOBS]>() - 4096;
+        let at_first = most.min(CACHES_AT_FIRST);
+        let (front, wide) = caches(at_first);
         // SAFETY: all of it may be zero bytes.
         let room = unsafe {
             let layout = Layout::new::<Room>();
@@ -76,8 +80,12 @@ impl ThreadState {
         };
         ThreadState {
             owner: 0,
-            wide: Wide::new(wide, &mut memory),
-            front: Front::new(front, &mut memory),
+            front,
+            wide,
+            bytes: at_first,
+            most,
+            seen: 0,
+            merged: 0,
             room,
             jobs: Box::new(std::array::from_fn(|_| (Job::default(), IDLE))),
             scratch: Scratch::default(),
@@ -90,14 +98,44 @@ impl ThreadState {
         self.scratch = Scratch::default();
         self.text = String::new();
     }
-    /// Forgets what another tokenizer left.
+    /// Before each text: forgets what another tokenizer left, and has the caches grow if they should.
     pub(crate) fn own(&mut self, owner: u64) {
         if self.owner != owner {
             self.front.clear();
             self.wide.clear();
             self.owner = owner;
+            (self.seen, self.merged) = (0, 0);
+        } else if self.merged > self.bytes / BYTES_A_MERGE {
+            self.look();
         }
     }
+    /// Enough was merged to fill the caches: either they were empty, or what they held was pushed out and came again.
+    #[cold]
+    fn look(&mut self) {
+        if self.bytes < self.most && self.merged > self.seen / SELDOM {
+            // The old ones go first, so that there is never more than the bytes allowed. What was in them is merged
+            // once more.
+            (self.front, self.wide) = caches(1 << 10);
+            self.bytes = self.most.min(self.bytes * 4);
+            (self.front, self.wide) = caches(self.bytes);
+        }
+        (self.seen, self.merged) = (0, 0);
+    }
+}
+
+/// What caches take at first: enough for a text of some megabytes in one language, and soon made.
+const CACHES_AT_FIRST: usize = 8 << 20;
+/// The caches are looked at after a merge for so many of their bytes.
+const BYTES_A_MERGE: usize = 64;
+/// A merge for so many pre-tokens is not worth more memory: it takes some dozen times what a look-up does.
+const SELDOM: usize = 512;
+
+/// Empty caches of so many bytes; a quarter is the wide one's.
+fn caches(bytes: usize) -> (Front, Wide) {
+    let wide = (bytes / 4) & !127;
+    let front = (bytes - wide) & !127;
+    let mut memory = Carver::new(front + wide);
+    (Front::new(front, &mut memory), Wide::new(wide, &mut memory))
 }
 
 /// Where ids go: the caller's memory, up to its capacity; behind that they are only counted.
@@ -446,6 +484,7 @@ unsafe fn run<L: Level + Passes + Misses, const P: u8>(
                 end += 1;
             }
         }
+        state.seen += n;
         if missed > 0 {
             // SAFETY: the caller vouches for the CPU.
             unsafe { level.resolve(&s, state, documents, base, missed) };
@@ -677,6 +716,7 @@ fn resolve<const WITH_LANES: bool>(
         room.queue[queue] = m as u16 | if doubtful { DOUBTFUL } else { 0 };
         queue += 1;
     }
+    state.merged += queue;
     // Each result to its place and into a cache.
     macro_rules! done {
         ($of:expr, $n:expr) => {{
@@ -771,3 +811,53 @@ const QUEUED: usize = 512;
 
 /// In the queue of merges: the result stays out of the caches.
 const DOUBTFUL: u16 = 1 << 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Random, seed};
+    use crate::{FastTokenizer, Options};
+    use base64::{Engine, prelude::BASE64_STANDARD};
+
+    /// Text of which every pre-token has to be merged makes the caches grow, step by step up to what they may have and
+    /// no further; what they hold makes no difference to ids; and text that they have room for leaves them as they are.
+    #[test]
+    fn caches_grow_while_they_are_too_small() {
+        let ranks: String = (0..=255u8).map(|b| format!("{} {b}\n", BASE64_STANDARD.encode([b]))).collect();
+        let t =
+            FastTokenizer::from_tiktoken(ranks.as_bytes(), crate::patterns::CL100K, &[], &Options::default());
+        let t = t.unwrap();
+        let mut r = Random(seed());
+        let mut text = |words: usize| -> String {
+            let word =
+                |r: &mut Random| (0..8).map(|_| (b'a' + r.below(26) as u8) as char).collect::<String>();
+            (0..words).map(|_| word(&mut r) + " ").collect()
+        };
+        let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
+
+        let mut state = ThreadState::new(40 << 20);
+        let few = text(1000);
+        for _ in 0..1000 {
+            assert!(t.encode(&mut state, &few).unwrap() == bytes(&few));
+        }
+        assert_eq!(state.bytes, CACHES_AT_FIRST);
+        let mut sizes = vec![state.bytes];
+        for _ in 0..2000 {
+            let new = text(1000);
+            assert!(t.encode(&mut state, &new).unwrap() == bytes(&new));
+            assert!(t.encode(&mut state, &few).unwrap() == bytes(&few));
+            if sizes.last() != Some(&state.bytes) {
+                sizes.push(state.bytes);
+            }
+        }
+        assert_eq!(sizes, [CACHES_AT_FIRST, 4 * CACHES_AT_FIRST, state.most]);
+        assert!(state.most < 40 << 20);
+
+        let mut small = ThreadState::new(1 << 20);
+        for _ in 0..100 {
+            let new = text(1000);
+            assert!(t.encode(&mut small, &new).unwrap() == bytes(&new));
+        }
+        assert!(small.bytes == small.most && small.most < 1 << 20);
+    }
+}

@@ -44,7 +44,7 @@
 //!  "special_tokens": {"<|x|>": 100257},// tiktoken
 //!  "truncation": false,                // huggingface: apply the file's section
 //!  "padding": false,
-//!  "cache_bytes_per_thread": 8388608}  // what the fast engine may keep in each thread; 512 KiB to 1 GiB
+//!  "cache_bytes_per_thread": 33554432}  // what the fast engine may keep in each thread; 512 KiB to 1 GiB
 //! ```
 //!
 //! **Description** (`quern_describe`) is a JSON object: `format`, `engine`, `engine_reason`, `simd` ("avx512",

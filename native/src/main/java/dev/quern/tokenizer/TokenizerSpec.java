@@ -20,8 +20,8 @@ import java.util.TreeMap;
 public final class TokenizerSpec implements Serializable {
   private static final long serialVersionUID = 1L;
 
-  /** Of {@link #withCacheBytesPerThread}: 8 MiB. */
-  public static final long DEFAULT_CACHE_BYTES_PER_THREAD = 8L << 20;
+  /** Of {@link #withCacheBytesPerThread}: 32 MiB. */
+  public static final long DEFAULT_CACHE_BYTES_PER_THREAD = 32L << 20;
 
   /** Kinds of tokenizer files. */
   public enum Format {

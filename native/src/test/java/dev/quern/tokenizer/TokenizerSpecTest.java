@@ -68,7 +68,7 @@ class TokenizerSpecTest {
         .containsEntry("format", "tiktoken")
         .containsEntry("engine", "auto")
         .containsEntry("special_tokens_in_text", "text")
-        .containsEntry("cache_bytes_per_thread", 8L << 20)
+        .containsEntry("cache_bytes_per_thread", 32L << 20)
         .containsEntry("pattern", "a\"\\b\n😀")
         .containsEntry("special_tokens", Map.of("<|x|>", 5L, "<|\u00fc|>", 6L));
   }

@@ -264,10 +264,11 @@ public final class QuernConf {
       new Entry<>(
           PREFIX + "cache.bytesPerThread",
           Scope.APPLICATION,
-          "8m",
+          "32m",
           "Native memory that the fast engine may keep for each thread of an executor, from 512k to"
-              + " 1g: room to work in and caches of what it has merged. Tokenizers that one thread"
-              + " uses in turn share it.",
+              + " 1g: room to work in and caches of what it has merged, which begin with 8 MiB and"
+              + " grow while text has them merge the same again. Tokenizers that one thread uses in"
+              + " turn share it.",
           QuernConf::cacheBytes);
 
   public static final Entry<Integer> CACHE_TOKENIZERS =
@@ -521,7 +522,7 @@ public final class QuernConf {
       bytes = JavaUtils.byteStringAsBytes(text);
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException(
-          "'" + text + "' is not a number of bytes; write it as 8m or 8388608", e);
+          "'" + text + "' is not a number of bytes; write it as 32m or 33554432", e);
     }
     if (bytes < 512 << 10 || bytes > 1 << 30) {
       throw new IllegalArgumentException("'" + text + "' is not from 512k to 1g");

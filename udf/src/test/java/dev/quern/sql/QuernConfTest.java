@@ -77,7 +77,7 @@ class QuernConfTest {
           .as(loose)
           .hasMessageStartingWith("spark.quern.tiktoken.specialTokens: not a JSON object");
     }
-    assertThat(QuernConf.CACHE_BYTES_PER_THREAD.parse(null)).isEqualTo(8L << 20);
+    assertThat(QuernConf.CACHE_BYTES_PER_THREAD.parse(null)).isEqualTo(32L << 20);
     assertThat(QuernConf.CACHE_BYTES_PER_THREAD.parse("1048576")).isEqualTo(1L << 20);
     for (String wrong : List.of("511k", "2g", "8 apples", "-1", "", "99999999t")) {
       assertThatThrownBy(() -> QuernConf.CACHE_BYTES_PER_THREAD.parse(wrong))
