@@ -52,6 +52,11 @@ final class ParquetTokenColumn {
 
   private int[] ids;
   private int count;
+
+  /** Of the page's ids so far. */
+  private int min = Integer.MAX_VALUE;
+
+  private int max = Integer.MIN_VALUE;
   private int levels;
   private int rows;
   private PageWriter pages;
@@ -124,9 +129,12 @@ final class ParquetTokenColumn {
         return true;
       }
       makeRoom(length);
+      int from = count;
       copy(unsafe, 0, length);
+      add(from);
     } else {
       makeRoom(length);
+      int from = count;
       for (int i = 0; i < length; i++) {
         if (array.isNullAt(i)) {
           define(nullElement, 1);
@@ -135,6 +143,7 @@ final class ParquetTokenColumn {
           define(element, 1);
         }
       }
+      add(from);
     }
     return full;
   }
@@ -197,10 +206,8 @@ final class ParquetTokenColumn {
   }
 
   private void writePage() throws IOException {
-    IntStatistics statistics = statistics();
-    addRange(statistics);
     BytesInput values = encoder.encode(ids, count);
-    writePage(values, statistics, encoder.encoding());
+    writePage(values, encoder.encoding());
     if (ids.length > mostIds && (long) ids.length * Integer.BYTES > KEPT_BYTES) {
       ids = new int[mostIds];
     }
@@ -212,11 +219,11 @@ final class ParquetTokenColumn {
    */
   private void writePage(UnsafeArrayData array) throws IOException {
     int length = array.numElements();
-    IntStatistics statistics = statistics();
+    encoder.plainFromHere();
     for (int from = 0; from < length; from += count) {
       count = 0;
       copy(array, from, Math.min(ids.length, length - from));
-      addRange(statistics);
+      add(0);
     }
     int bytes = Math.toIntExact((long) length * Integer.BYTES);
     BytesInput values =
@@ -225,12 +232,15 @@ final class ParquetTokenColumn {
                 lying, Math.toIntExact(elements(array) - Platform.BYTE_ARRAY_OFFSET), bytes)
             : BytesInput.from(MemoryUtil.directBuffer(elements(array), bytes));
     count = length;
-    writePage(values, statistics, Encoding.PLAIN);
-    encoder.plainFromHere();
+    writePage(values, Encoding.PLAIN);
   }
 
-  private void writePage(BytesInput values, IntStatistics statistics, Encoding encoding)
-      throws IOException {
+  private void writePage(BytesInput values, Encoding encoding) throws IOException {
+    IntStatistics statistics =
+        (IntStatistics) Statistics.createStats(descriptor.getPrimitiveType());
+    if (min <= max) {
+      statistics.setMinMax(min, max);
+    }
     // As Parquet's own writer counts: an array that is NULL or empty is a null among the elements.
     statistics.setNumNulls((long) levels - count);
     pages.writePage(
@@ -244,25 +254,30 @@ final class ParquetTokenColumn {
     repetitions.reset();
     definitions.reset();
     count = 0;
+    min = Integer.MAX_VALUE;
+    max = Integer.MIN_VALUE;
     levels = 0;
     rows = 0;
   }
 
-  private IntStatistics statistics() {
-    return (IntStatistics) Statistics.createStats(descriptor.getPrimitiveType());
-  }
-
-  /** Adds the range of {@link #ids} as they are now. */
-  private void addRange(IntStatistics statistics) {
-    if (count == 0) {
+  /** Takes notice of the ids of an array: those from {@code from} on. */
+  private void add(int from) {
+    if (from == count) {
       return;
     }
-    int min = statistics.hasNonNullValue() ? statistics.getMin() : Integer.MAX_VALUE;
-    int max = statistics.hasNonNullValue() ? statistics.getMax() : Integer.MIN_VALUE;
-    for (int i = 0; i < count; i++) {
-      min = Math.min(min, ids[i]);
-      max = Math.max(max, ids[i]);
+    int least = ids[from];
+    int most = least;
+    for (int i = from; i < count; i++) {
+      // Math.min would wait for the one before; this hardly ever happens.
+      if (ids[i] < least) {
+        least = ids[i];
+      }
+      if (ids[i] > most) {
+        most = ids[i];
+      }
     }
-    statistics.setMinMax(min, max);
+    min = Math.min(min, least);
+    max = Math.max(max, most);
+    encoder.add(ids, from, count, least, most);
   }
 }

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.IntSummaryStatistics;
 import java.util.List;
 import java.util.Random;
 import org.apache.parquet.bytes.ByteBufferInputStream;
@@ -96,8 +98,8 @@ class IdEncodingTest {
         int count = random.nextInt(most);
         // More than the page has: the rest is not its own.
         int[] ids = ids(random, count + random.nextInt(3));
-        byte[] bytes = encoder.encode(ids, count).toByteArray();
-        pages.add(new Page(java.util.Arrays.copyOf(ids, count), bytes, encoder.encoding()));
+        byte[] bytes = encode(encoder, ids, count).toByteArray();
+        pages.add(new Page(Arrays.copyOf(ids, count), bytes, encoder.encoding()));
       }
       DictionaryPage dictionaryPage = encoder.dictionary();
       Dictionary dictionary =
@@ -140,9 +142,26 @@ class IdEncodingTest {
         for (int id : ids) {
           twin.writeInteger(id);
         }
-        assertThat(encoder.encode(ids, ids.length).toByteArray())
-            .isEqualTo(twin.getBytes().toByteArray());
+        assertThat(encode(encoder, ids).toByteArray()).isEqualTo(twin.getBytes().toByteArray());
       }
+    }
+  }
+
+  private static BytesInput encode(IdEncoding.Encoder encoder, int... ids) {
+    return encode(encoder, ids, ids.length);
+  }
+
+  /** A page of two arrays, of which the first is a third. */
+  private static BytesInput encode(IdEncoding.Encoder encoder, int[] ids, int count) {
+    add(encoder, ids, 0, count / 3);
+    add(encoder, ids, count / 3, count);
+    return encoder.encode(ids, count);
+  }
+
+  private static void add(IdEncoding.Encoder encoder, int[] ids, int from, int to) {
+    if (from < to) {
+      IntSummaryStatistics range = Arrays.stream(ids, from, to).summaryStatistics();
+      encoder.add(ids, from, to, range.getMin(), range.getMax());
     }
   }
 
@@ -157,7 +176,7 @@ class IdEncodingTest {
         // All of them, then any.
         ids[i] = 3 * (i < distinct ? i : random.nextInt(distinct));
       }
-      BytesInput page = encoder.encode(ids, ids.length);
+      BytesInput page = encode(encoder, ids);
       assertThat(encoder.encoding()).isEqualTo(Encoding.RLE_DICTIONARY);
       byte[] bytes = page.toByteArray();
       assertThat(bytes[0]).isEqualTo((byte) bits);
@@ -179,15 +198,15 @@ class IdEncodingTest {
       few[i] = i % 100;
       distinct[i] = i;
     }
-    encoder.encode(distinct, distinct.length);
+    encode(encoder, distinct);
     assertThat(encoder.encoding()).isEqualTo(Encoding.PLAIN);
-    encoder.encode(few, few.length);
+    encode(encoder, few);
     assertThat(encoder.encoding()).as("until the row group ends").isEqualTo(Encoding.PLAIN);
     assertThat(encoder.dictionary()).isNull();
 
-    assertThat(encoder.encode(few, few.length).size()).isLessThan(few.length);
+    assertThat(encode(encoder, few).size()).isLessThan(few.length);
     assertThat(encoder.encoding()).isEqualTo(Encoding.RLE_DICTIONARY);
-    encoder.encode(new int[] {1, -1}, 2);
+    encode(encoder, 1, -1);
     assertThat(encoder.encoding()).as("-1 is no id").isEqualTo(Encoding.PLAIN);
     assertThat(encoder.dictionary().getDictionarySize()).isBetween(100, 101);
     assertThat(encoder.dictionary()).isNull();
@@ -197,9 +216,9 @@ class IdEncodingTest {
     for (int i = 0; i < most.length; i++) {
       most[i] = i % (1 << 18);
     }
-    encoder.encode(most, most.length);
+    encode(encoder, most);
     assertThat(encoder.encoding()).isEqualTo(Encoding.RLE_DICTIONARY);
-    encoder.encode(new int[] {1 << 18}, 1);
+    encode(encoder, 1 << 18);
     assertThat(encoder.encoding()).isEqualTo(Encoding.PLAIN);
     assertThat(encoder.dictionary().getDictionarySize()).isEqualTo(1 << 18);
   }
