@@ -90,7 +90,11 @@ final class PipelineReport {
                 format(
                     "%s, %.0f MB of all kinds of text mixed, zstd in, snappy out; a session or process that is there, the best of its warm passes.",
                     Report.label(quern.text("tokenizer")), quern.number("bytes") / 1e6),
-                "Quern and Spark's copy have the session of `job/bin/quern` and its heap of 2 GiB.",
+                quern.has("heap_mib")
+                    ? format(
+                        "Quern and Spark's copy have the session of `job/bin/quern` and its heap (%,.0f MiB of it in use at most).",
+                        quern.number("heap_mib"))
+                    : "",
                 series.isEmpty()
                     ? ""
                     : "Spark's scan of the text and the encoder, one after the other, would be "
@@ -109,8 +113,8 @@ final class PipelineReport {
         .map(
             line ->
                 format(
-                    "`SELECT sum(token_count(text))` over a table in Spark's cache has %s of the encoder's speed.",
-                    best(line.object("over").object("kernel"))))
+                    "`SELECT sum(token_count(text))` over %.0f MB in Spark's cache has %s of the encoder's speed.",
+                    line.number("bytes") / 1e6, best(line.object("over").object("kernel"))))
         .orElse("");
   }
 

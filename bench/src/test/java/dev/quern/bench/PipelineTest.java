@@ -50,9 +50,9 @@ class PipelineTest {
   void onlyTheStockCopyHasSparksOwnDefaults() {
     List<String> copy = command("copy");
     List<String> stock = command(Pipeline.STOCK_COPY);
-    assertThat(copy).contains("-Xmx2g", "-XX:+UseParallelGC", "-Dspark.master=local[2]");
+    assertThat(copy).contains("-Xmx1800m", "-XX:+UseParallelGC", "-Dspark.master=local[2]");
     assertThat(copy).anyMatch(part -> part.startsWith("-Dspark.plugins="));
-    assertThat(stock).contains("-Xmx2g", "-Dspark.master=local[2]");
+    assertThat(stock).contains("-Xmx1800m", "-Dspark.master=local[2]");
     assertThat(stock).noneMatch(part -> part.contains("ParallelGC") || part.contains("plugins"));
     assertThat(copy).containsAll(stock);
   }
