@@ -28,7 +28,7 @@ final class Markdown {
   static String paragraph(List<String> sentences) {
     StringBuilder text = new StringBuilder();
     int column = 0;
-    for (String word : String.join(" ", sentences).split(" ")) {
+    for (String word : String.join(" ", sentences).split(" +")) {
       if (column > 0 && column + 1 + word.length() > WIDTH) {
         text.append('\n');
         column = 0;

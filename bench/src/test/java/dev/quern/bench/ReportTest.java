@@ -330,7 +330,7 @@ class ReportTest {
     assertThat(report.sections().get("pipeline"))
         .contains("| Quern's job | 50.0 |  |", "Parquet writer | 40.0 | 1.25 |")
         .contains("would be 1.25 times as fast")
-        .contains("has 0.90 of the encoder's speed")
+        .contains("over 100 MB in Spark's cache has 0.90 of")
         .contains("Recorded 2026-02-01 at commit c01.");
   }
 
