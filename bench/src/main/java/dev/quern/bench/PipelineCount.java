@@ -28,6 +28,12 @@ final class PipelineCount {
   static final String BATCHES = "count_batches";
   static final Set<String> ALL = Set.of(CACHED, FILES, BATCHES);
 
+  /**
+   * Partitions of the cache for each thread, all of one size: files of compressed text become so
+   * few that one thread would work alone at the end.
+   */
+  private static final int PARTITIONS = 4;
+
   /** The name of a tokenizer's file in SQL. */
   private static final String NAME = "measured";
 
@@ -48,7 +54,12 @@ final class PipelineCount {
     String count = "sum(token_count(text, '" + tokenizer + "'))";
     return switch (task.pipeline()) {
       case CACHED -> {
-        Dataset<Row> text = session.read().parquet(task.input()).select("text");
+        Dataset<Row> text =
+            session
+                .read()
+                .parquet(task.input())
+                .select("text")
+                .repartition(PARTITIONS * task.threads());
         text.persist(StorageLevel.MEMORY_ONLY()).count();
         yield () -> {
           long tokens = text.selectExpr(count).first().getLong(0);

@@ -20,6 +20,7 @@ import org.apache.spark.sql.types.NumericType;
 import org.apache.spark.sql.types.StringType;
 import org.apache.spark.sql.types.StructField;
 import org.apache.spark.sql.types.StructType;
+import org.apache.spark.sql.vectorized.ColumnarBatch;
 import org.apache.spark.unsafe.Platform;
 import org.apache.spark.unsafe.array.ByteArrayMethods;
 import org.apache.spark.unsafe.types.UTF8String;
@@ -42,6 +43,10 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
   private static final byte[] NOTHING = new byte[0];
 
   private final Iterator<InternalRow> documents;
+
+  /** The same, if several can be encoded in a call and most of them will be; else null. */
+  private final BatchedDocuments batched;
+
   private final TokenizeSettings settings;
   private final EncodeOptions options;
   private final NativeTokenizer tokenizer;
@@ -115,6 +120,22 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
     public Iterator<InternalRow> apply(Iterator<InternalRow> documents) {
       return new DocumentTokenizer(documents, settings, ordinals, width, rows, metrics);
     }
+
+    /** The same from column batches. */
+    Iterator<InternalRow> ofBatches(Iterator<ColumnarBatch> batches) {
+      return new DocumentTokenizer(
+          new BatchedDocuments(
+              batches,
+              settings.tokenizer().open(),
+              settings.encodeOptions(),
+              ordinals[0],
+              settings.input().binary()),
+          settings,
+          ordinals,
+          width,
+          rows,
+          metrics);
+    }
   }
 
   private DocumentTokenizer(
@@ -125,6 +146,8 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
       StructType rows,
       Metrics metrics) {
     this.documents = documents;
+    this.batched =
+        documents instanceof BatchedDocuments several && settings.sample() >= 1 ? several : null;
     this.settings = settings;
     this.options = settings.encodeOptions();
     this.tokenizer = settings.tokenizer().open();
@@ -226,8 +249,9 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
     int count = 0;
     long begun = System.nanoTime();
     try {
-      IdBuffer buffer = tokenizer.encode(base, offset, length, options);
-      count = buffer.count();
+      int place = batched == null ? -1 : batched.encode();
+      IdBuffer buffer = place < 0 ? tokenizer.encode(base, offset, length, options) : null;
+      count = place < 0 ? buffer.count() : batched.encoded().count(place);
       int end = settings.endOfText() < 0 ? 0 : 1;
       long size = bytesOf((long) count + end);
       if ((long) count + end > RowFile.LONGEST_ARRAY) {
@@ -239,11 +263,17 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
             count + " ids, more than a row of a file holds (" + RowFile.LONGEST_ARRAY + ")");
         return;
       }
-      if (size > KEPT_BYTES && !verified) {
+      if (place < 0 && size > KEPT_BYTES && !verified) {
         // Where they are: the second encoding of one that is verified would overwrite them.
         point(null, buffer.handOver(header((long) count + end), size), count, end, size);
       } else {
-        fill(buffer, count, end, (int) size);
+        makeRoom(count + end, (int) size);
+        if (place < 0) {
+          buffer.copyTo(idBytes, idsAt);
+        } else {
+          batched.encoded().copyTo(place, idBytes, idsAt);
+        }
+        point(idBytes, Platform.BYTE_ARRAY_OFFSET, count, end, size);
       }
       Arrays.fill(made.values(), null);
       made.update(0, ids);
@@ -336,16 +366,14 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
     return header(count) + ByteArrayMethods.roundNumberOfBytesToNearestWord(count * Integer.BYTES);
   }
 
-  /** Copies the ids into the heap. */
-  private void fill(IdBuffer buffer, int count, int end, int size) {
+  /** Makes {@link #idBytes} as large as an array of ids needs, and {@link #idsAt} theirs. */
+  private void makeRoom(int count, int size) {
     boolean outgrown = idBytes.length > KEPT_BYTES && size < idBytes.length / 4;
     if (size > idBytes.length || outgrown) {
       // An outlier's is as large as it must be.
       idBytes = new byte[size > KEPT_BYTES ? size : Math.max(1 << 16, size + size / 2)];
     }
-    idsAt = Platform.BYTE_ARRAY_OFFSET + header((long) count + end);
-    buffer.copyTo(idBytes, idsAt);
-    point(idBytes, Platform.BYTE_ARRAY_OFFSET, count, end, size);
+    idsAt = Platform.BYTE_ARRAY_OFFSET + header(count);
   }
 
   /**

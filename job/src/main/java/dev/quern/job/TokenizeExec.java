@@ -2,10 +2,8 @@ package dev.quern.job;
 
 import java.io.Serializable;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.NoSuchElementException;
 import java.util.Objects;
 import org.apache.spark.SparkContext;
 import org.apache.spark.rdd.RDD;
@@ -26,7 +24,6 @@ import org.apache.spark.sql.execution.metric.SQLMetric;
 import org.apache.spark.sql.execution.metric.SQLMetrics;
 import org.apache.spark.sql.vectorized.ColumnarBatch;
 import scala.Tuple2;
-import scala.collection.AbstractIterator;
 import scala.collection.Iterator;
 import scala.collection.immutable.IndexedSeq;
 import scala.collection.immutable.Map;
@@ -187,7 +184,7 @@ public final class TokenizeExec extends SparkPlan {
     }
   }
 
-  /** The rows of batches as those of a partition. */
+  /** The same partition, in column batches. */
   private static final class OfBatches
       extends AbstractFunction1<Iterator<ColumnarBatch>, Iterator<InternalRow>>
       implements Serializable {
@@ -200,26 +197,7 @@ public final class TokenizeExec extends SparkPlan {
 
     @Override
     public Iterator<InternalRow> apply(Iterator<ColumnarBatch> batches) {
-      return documents.apply(
-          new AbstractIterator<InternalRow>() {
-            private java.util.Iterator<InternalRow> rows = Collections.emptyIterator();
-
-            @Override
-            public boolean hasNext() {
-              while (!rows.hasNext() && batches.hasNext()) {
-                rows = batches.next().rowIterator();
-              }
-              return rows.hasNext();
-            }
-
-            @Override
-            public InternalRow next() {
-              if (!hasNext()) {
-                throw new NoSuchElementException("no rows are left");
-              }
-              return rows.next();
-            }
-          });
+      return documents.ofBatches(batches);
     }
   }
 

@@ -283,76 +283,52 @@ public final class NativeTokenizer implements AutoCloseable {
   }
 
   /**
-   * Encodes documents in one call, which pays for those under about 1 KB. The first document that
-   * fails fails the batch; {@link TokenizerException#document} is its index.
+   * Encodes the documents of a batch in one call. The first that fails fails the batch; {@link
+   * TokenizerException#document} is its index.
    */
-  public TokenBatch encodeBatch(List<byte[]> documents, EncodeOptions options) {
-    long flags = options.flags();
-    int count = documents.size();
-    long bytes = 0;
-    for (byte[] document : documents) {
-      bytes += document.length;
+  public void encode(DocumentBatch batch, EncodeOptions options) {
+    // As for one document; the engine wants a little room behind the ids of each.
+    long needed = batch.bytes() / 2 + 16L * batch.documents() + 16;
+    while (true) {
+      long capacity = batch.reserve(needed);
+      needed = encode(batch, options, capacity);
+      if (needed <= capacity) {
+        batch.done(true);
+        return;
+      }
     }
-    IdBuffer buffer = IdBuffer.current();
-    long begun = buffer.statistics().begin(Long.MAX_VALUE);
+  }
+
+  /** How many ids {@link #encode(DocumentBatch, EncodeOptions)} would give each document. */
+  public void count(DocumentBatch batch, EncodeOptions options) {
+    encode(batch, options, 0);
+    batch.done(false);
+  }
+
+  /** Returns the number of ids; where they do not fit they are only counted. */
+  private long encode(DocumentBatch batch, EncodeOptions options, long capacity) {
+    TokenizerStatistics.Cell statistics = IdBuffer.current().statistics();
+    long begun = statistics.begin(Long.MAX_VALUE);
     try {
-      // The offsets first (they must be aligned), then room for the answer's, then the text.
-      long offsetBytes = (count + 1L) * Long.BYTES;
-      long offsets = buffer.input().reserve(2 * offsetBytes + bytes);
-      long idOffsets = offsets + offsetBytes;
-      long text = idOffsets + offsetBytes;
-      long at = 0;
-      int index = 0;
-      OffHeap.putLong(offsets, 0);
-      for (byte[] document : documents) {
-        OffHeap.copy(document, OffHeap.BYTE_ARRAY, null, text + at, document.length);
-        at += document.length;
-        OffHeap.putLong(offsets + (++index) * (long) Long.BYTES, at);
+      long count =
+          checked(
+              QuernLibrary.quern_encode_batch(
+                  handle,
+                  batch.text(),
+                  batch.bytes(),
+                  batch.offsets(),
+                  batch.documents(),
+                  options.flags(),
+                  capacity == 0 ? 0 : batch.idsAddress(),
+                  capacity,
+                  batch.idOffsets()));
+      if (capacity == 0 || count <= capacity) {
+        statistics.add(batch.documents(), batch.bytes(), count, begun);
       }
-      long needed = bytes / 2 + 16L * count + 16;
-      while (true) {
-        long capacity = buffer.reserve(Math.min(needed, Integer.MAX_VALUE), false);
-        needed =
-            checked(
-                QuernLibrary.quern_encode_batch(
-                    handle,
-                    text,
-                    bytes,
-                    offsets,
-                    count,
-                    flags,
-                    buffer.output().address(),
-                    capacity,
-                    idOffsets));
-        if (needed > Integer.MAX_VALUE) {
-          throw new TokenizerException(
-              Reason.INVALID_ARGUMENT,
-              "the batch of "
-                  + count
-                  + " documents has "
-                  + needed
-                  + " token ids, more than an array holds ("
-                  + Integer.MAX_VALUE
-                  + "); give fewer documents a batch");
-        }
-        if (needed <= capacity) {
-          int[] ends = new int[count + 1];
-          for (int i = 0; i <= count; i++) {
-            ends[i] = (int) OffHeap.longAt(idOffsets + i * (long) Long.BYTES);
-          }
-          int[] ids = new int[(int) needed];
-          OffHeap.copy(
-              null,
-              buffer.output().address(),
-              ids,
-              OffHeap.INT_ARRAY,
-              (long) ids.length * Integer.BYTES);
-          buffer.statistics().add(count, bytes, needed, begun);
-          return new TokenBatch(ids, ends);
-        }
-      }
+      return count;
     } finally {
-      done(buffer);
+      Reference.reachabilityFence(this);
+      Reference.reachabilityFence(batch);
     }
   }
 
@@ -442,20 +418,21 @@ public final class NativeTokenizer implements AutoCloseable {
 
   /** The address of the text: its own, or that of a copy in the thread's buffer. */
   private static long input(IdBuffer buffer, Object base, long offset, int length) {
+    checkText(base, offset, length);
     if (base == null) {
-      if (length < 0) {
-        throw negative(length);
-      }
       return offset;
     }
+    long address = buffer.input().reserve(length);
+    OffHeap.copy(base, offset, null, address, length);
+    return address;
+  }
+
+  static void checkText(Object base, long offset, int length) {
     if (base instanceof byte[] array) {
       checkRange(offset - OffHeap.BYTE_ARRAY, length, array.length);
     } else if (length < 0) {
       throw negative(length);
     }
-    long address = buffer.input().reserve(length);
-    OffHeap.copy(base, offset, null, address, length);
-    return address;
   }
 
   private static void checkRange(long begin, long length, long size) {

@@ -156,14 +156,14 @@ class GoldenTest {
   @ParameterizedTest
   @MethodSource("all")
   void batchesGiveTheSameIds(String name) {
-    try (NativeTokenizer tokenizer = Goldens.load(name)) {
-      List<Map<String, Object>> documents = documents(name);
-      TokenBatch batch =
-          tokenizer.encodeBatch(
-              documents.stream()
-                  .map(document -> ((String) document.get("text")).getBytes(StandardCharsets.UTF_8))
-                  .toList(),
-              EncodeOptions.DEFAULT);
+    List<Map<String, Object>> documents = documents(name);
+    List<byte[]> texts =
+        documents.stream()
+            .map(document -> ((String) document.get("text")).getBytes(StandardCharsets.UTF_8))
+            .toList();
+    try (NativeTokenizer tokenizer = Goldens.load(name);
+        DocumentBatch batch = Goldens.batch(texts)) {
+      tokenizer.encode(batch, EncodeOptions.DEFAULT);
       assertThat(batch.documents()).isEqualTo(documents.size());
       for (int i = 0; i < documents.size(); i++) {
         assertThat(batch.ids(i)).isEqualTo(Goldens.ids(documents.get(i).get("text_ids")));

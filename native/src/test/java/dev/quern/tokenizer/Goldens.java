@@ -32,6 +32,18 @@ final class Goldens {
     return NativeTokenizer.load(spec(name));
   }
 
+  /** Texts in a batch that has just room for them. */
+  static DocumentBatch batch(List<byte[]> documents) {
+    int bytes = documents.stream().mapToInt(document -> document.length).sum();
+    DocumentBatch batch = new DocumentBatch(bytes, documents.size());
+    for (byte[] document : documents) {
+      if (!batch.add(document, OffHeap.BYTE_ARRAY, document.length)) {
+        throw new AssertionError("there is room for " + document.length + " bytes");
+      }
+    }
+    return batch;
+  }
+
   /** The header, then a line for each text. */
   static List<Map<String, Object>> lines(String name) {
     return new String(read(name + ".golden.jsonl"), StandardCharsets.US_ASCII)

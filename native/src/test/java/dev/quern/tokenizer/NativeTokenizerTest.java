@@ -183,15 +183,48 @@ class NativeTokenizerTest {
     assertThat(tokenizer.encode("")).isEmpty();
     assertThat(tokenizer.tokenCount("")).isZero();
     assertThat(tokenizer.decode(new int[0], false)).isEmpty();
-    TokenBatch none = tokenizer.encodeBatch(List.of(), EncodeOptions.DEFAULT);
-    assertThat(none.documents()).isZero();
-    assertThat(none.count()).isZero();
-    TokenBatch empty =
-        tokenizer.encodeBatch(List.of(new byte[0], utf8("x"), new byte[0]), EncodeOptions.DEFAULT);
-    assertThat(empty.count(0)).isZero();
-    assertThat(empty.count(1)).isEqualTo(1);
-    assertThat(empty.ids(2)).isEmpty();
-    assertThatThrownBy(() -> empty.ids(3)).isInstanceOf(IndexOutOfBoundsException.class);
+  }
+
+  @Test
+  void aBatchHasTheIdsOfEachDocument() {
+    List<byte[]> texts =
+        new ArrayList<>(List.of(new byte[0], utf8("x"), new byte[0], utf8("ᚠ".repeat(5_000))));
+    new HardText(HardText.seed(getClass())).documents(200).forEach(text -> texts.add(utf8(text)));
+    DocumentBatch batch = Goldens.batch(texts);
+    assertThat(batch.documents()).isEqualTo(texts.size());
+    assertThat(batch.add(new byte[0], OffHeap.BYTE_ARRAY, 0)).as("the batch is full").isFalse();
+    assertThatThrownBy(() -> batch.count(0)).isInstanceOf(IllegalStateException.class);
+    tokenizer.count(batch, EncodeOptions.DEFAULT);
+    for (int i = 0; i < texts.size(); i++) {
+      assertThat(batch.count(i)).isEqualTo(tokenizer.encode(texts.get(i)).count());
+    }
+    assertThatThrownBy(() -> batch.ids(0)).isInstanceOf(IllegalStateException.class);
+    tokenizer.encode(batch, EncodeOptions.DEFAULT);
+    for (int i = 0; i < texts.size(); i++) {
+      assertThat(batch.ids(i)).isEqualTo(tokenizer.encode(texts.get(i)).toArray());
+      assertThat(batch.count(i)).isEqualTo(batch.ids(i).length);
+    }
+    assertThatThrownBy(() -> batch.ids(texts.size())).isInstanceOf(IndexOutOfBoundsException.class);
+
+    batch.clear();
+    tokenizer.encode(batch, EncodeOptions.DEFAULT);
+    assertThat(batch.documents()).isZero();
+    assertThatThrownBy(() -> batch.ids(0)).isInstanceOf(IndexOutOfBoundsException.class);
+    assertThat(batch.add(utf8("x"), OffHeap.BYTE_ARRAY, 1)).isTrue();
+    assertThatThrownBy(() -> batch.count(0)).isInstanceOf(IllegalStateException.class);
+    assertThat(batch.add(new byte[500_000], OffHeap.BYTE_ARRAY, 500_000))
+        .as("no room for that many bytes")
+        .isFalse();
+    assertThatThrownBy(() -> batch.add(utf8("x"), OffHeap.BYTE_ARRAY, 2))
+        .isInstanceOf(TokenizerException.class)
+        .hasMessageContaining("outside the array");
+    tokenizer.encode(batch, EncodeOptions.DEFAULT);
+    assertThat(batch.ids(0)).isEqualTo(tokenizer.encode("x"));
+    batch.close();
+    batch.close();
+    assertThatThrownBy(() -> tokenizer.encode(batch, EncodeOptions.DEFAULT))
+        .isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(() -> batch.ids(0)).isInstanceOf(IllegalStateException.class);
   }
 
   @Test
@@ -202,8 +235,6 @@ class NativeTokenizerTest {
     int[] ids = tokenizer.encode(text);
     assertThat(ids.length).isGreaterThan(utf8.length / 2 + 16);
     assertThat(tokenizer.decode(ids, false)).isEqualTo(utf8);
-    assertThat(tokenizer.encodeBatch(List.of(utf8, utf8), EncodeOptions.DEFAULT).ids(1))
-        .isEqualTo(ids);
     IdBuffer spans =
         tokenizer.encodeWithOffsets(utf8, OffHeap.BYTE_ARRAY, utf8.length, EncodeOptions.DEFAULT);
     assertThat(spans.toArray()).isEqualTo(ids);
@@ -237,7 +268,9 @@ class NativeTokenizerTest {
                   assertThat(e.position()).isEqualTo(utf8(start).length);
                 });
         assertThatThrownBy(
-                () -> tokenizer.encodeBatch(List.of(utf8("ok"), text), EncodeOptions.DEFAULT))
+                () ->
+                    tokenizer.encode(
+                        Goldens.batch(List.of(utf8("ok"), text)), EncodeOptions.DEFAULT))
             .isInstanceOfSatisfying(
                 TokenizerException.class,
                 e -> {
@@ -416,7 +449,7 @@ class NativeTokenizerTest {
             () -> closed.encode(text),
             () -> closed.encode(""),
             () -> closed.encodeWithOffsets(text, OffHeap.BYTE_ARRAY, text.length, options),
-            () -> closed.encodeBatch(List.of(text), options),
+            () -> closed.encode(Goldens.batch(List.of(text)), options),
             () -> closed.tokenCount("text"),
             () -> closed.decode(new int[] {1}, false),
             () -> closed.tokenId("text"));
@@ -539,7 +572,7 @@ class NativeTokenizerTest {
     for (Thread thread : running) {
       thread.join();
     }
-    tokenizer.encodeBatch(List.of(text, text), EncodeOptions.DEFAULT);
+    tokenizer.encode(Goldens.batch(List.of(text, text)), EncodeOptions.DEFAULT);
     tokenizer.tokenCount(text, OffHeap.BYTE_ARRAY, text.length, EncodeOptions.DEFAULT);
     assertThatThrownBy(() -> tokenizer.encode(new byte[] {-1}))
         .isInstanceOf(TokenizerException.class);
