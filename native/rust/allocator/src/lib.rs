@@ -205,15 +205,17 @@ mod tests {
     #[test]
     #[cfg(any(quern_mimalloc, all(target_os = "linux", target_env = "gnu")))]
     fn allocated_bytes_follow_a_large_block() {
+        // The tests run at once: half of the block is more than the others make of, or give back to, the figure.
+        const HALF: u64 = 128 << 20;
         let before = super::allocated_bytes();
         let block = vec![1_u8; 256 << 20];
         let with_block = super::allocated_bytes();
-        assert!(with_block >= before + (200 << 20), "{before} -> {with_block}");
+        assert!(with_block >= before + HALF, "{before} -> {with_block}");
         drop(block);
         super::collect();
         // mimalloc may go on counting what it has given back.
         let after = super::allocated_bytes();
-        assert!(cfg!(quern_mimalloc) || after < with_block - (200 << 20), "{with_block} -> {after}");
+        assert!(cfg!(quern_mimalloc) || after < with_block - HALF, "{with_block} -> {after}");
     }
 
     #[test]

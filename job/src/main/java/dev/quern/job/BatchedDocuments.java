@@ -25,7 +25,7 @@ final class BatchedDocuments extends AbstractIterator<InternalRow> {
   /** Text encoded in a call: it and its ids stay in the processor's cache. */
   static final int BYTES = 256 << 10;
 
-  /** A longer document is as fast alone. */
+  /** A longer document is as fast alone: a size for {@code longest}. */
   static final int LONGEST = BYTES / 4;
 
   private static final int DOCUMENTS = 1024;
@@ -35,6 +35,7 @@ final class BatchedDocuments extends AbstractIterator<InternalRow> {
   private final EncodeOptions options;
   private final int text;
   private final boolean binary;
+  private final int longest;
 
   private java.util.Iterator<InternalRow> rows = Collections.emptyIterator();
 
@@ -59,18 +60,21 @@ final class BatchedDocuments extends AbstractIterator<InternalRow> {
   /**
    * @param text where the documents stand in the column batches
    * @param binary whether they are BINARY, not STRING
+   * @param longest of the documents that are encoded with others, in bytes
    */
   BatchedDocuments(
       Iterator<ColumnarBatch> batches,
       NativeTokenizer tokenizer,
       EncodeOptions options,
       int text,
-      boolean binary) {
+      boolean binary,
+      int longest) {
     this.batches = batches;
     this.tokenizer = tokenizer;
     this.options = options;
     this.text = text;
     this.binary = binary;
+    this.longest = longest;
     TaskContext task = TaskContext.get();
     if (task != null) {
       task.addTaskCompletionListener((TaskCompletionListener) ended -> encoded.close());
@@ -102,10 +106,14 @@ final class BatchedDocuments extends AbstractIterator<InternalRow> {
   /**
    * Encodes the document of the row returned last, if it has not been yet.
    *
+   * @param length of the document, in bytes
    * @return its index in {@link #encoded}; -1 if it has to be encoded alone: it is long, or it or
    *     one of those beside it can't be encoded
    */
-  int encode() {
+  int encode(int length) {
+    if (length > longest) {
+      return -1;
+    }
     if (row >= end) {
       encodeFrom(row);
     }
@@ -125,7 +133,7 @@ final class BatchedDocuments extends AbstractIterator<InternalRow> {
       if (!texts.isNullAt(end)) {
         UTF8String string =
             binary ? UTF8String.fromBytes(texts.getBinary(end)) : texts.getUTF8String(end);
-        if (string.numBytes() <= LONGEST) {
+        if (string.numBytes() <= longest) {
           document = encoded.documents();
           if (!encoded.add(string.getBaseObject(), string.getBaseOffset(), string.numBytes())) {
             break; // it is the next call's first
@@ -136,8 +144,9 @@ final class BatchedDocuments extends AbstractIterator<InternalRow> {
     }
     try {
       tokenizer.encode(encoded, options);
-    } catch (TokenizerException e) {
-      // Alone, each of them gets its own ids or its own error.
+    } catch (TokenizerException refusal) {
+      QuarantineReason.of(refusal); // throws what is no document's fault
+      // Alone, each of them gets its own ids or its own refusal.
       Arrays.fill(documents, 0, end - first, -1);
     }
   }

@@ -129,7 +129,8 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
               settings.tokenizer().open(),
               settings.encodeOptions(),
               ordinals[0],
-              settings.input().binary()),
+              settings.input().binary(),
+              (int) Math.min(BatchedDocuments.LONGEST, settings.maxDocumentBytes())),
           settings,
           ordinals,
           width,
@@ -249,7 +250,7 @@ final class DocumentTokenizer extends AbstractIterator<InternalRow> {
     int count = 0;
     long begun = System.nanoTime();
     try {
-      int place = batched == null ? -1 : batched.encode();
+      int place = batched == null ? -1 : batched.encode(length);
       IdBuffer buffer = place < 0 ? tokenizer.encode(base, offset, length, options) : null;
       count = place < 0 ? buffer.count() : batched.encoded().count(place);
       int end = settings.endOfText() < 0 ? 0 : 1;

@@ -1,6 +1,7 @@
 package dev.quern.tokenizer;
 
 import java.lang.ref.Cleaner;
+import java.lang.ref.Reference;
 import java.util.Objects;
 
 /**
@@ -70,10 +71,14 @@ public final class DocumentBatch implements AutoCloseable {
     if (documents == mostDocuments || length > mostBytes - bytes) {
       return false;
     }
-    OffHeap.copy(base, offset, null, open(memory.text) + bytes, length);
-    bytes += length;
-    documents++;
-    OffHeap.putLong(memory.offsets.address() + (long) documents * Long.BYTES, bytes);
+    try {
+      OffHeap.copy(base, offset, null, open(memory.text) + bytes, length);
+      bytes += length;
+      documents++;
+      OffHeap.putLong(memory.offsets.address() + (long) documents * Long.BYTES, bytes);
+    } finally {
+      Reference.reachabilityFence(this); // the cleaner would free what is written to
+    }
     counted = false;
     encoded = false;
     return true;
@@ -103,7 +108,11 @@ public final class DocumentBatch implements AutoCloseable {
       throw new IllegalStateException("the batch was not encoded or counted since it was changed");
     }
     Objects.checkIndex(document, documents);
-    return (int) (idOffset(document + 1) - idOffset(document));
+    try {
+      return Math.toIntExact(idOffset(document + 1) - idOffset(document));
+    } finally {
+      Reference.reachabilityFence(this);
+    }
   }
 
   /**
@@ -115,9 +124,13 @@ public final class DocumentBatch implements AutoCloseable {
       throw new IllegalStateException("the batch was not encoded since it was changed");
     }
     long bytes = (long) count(document) * Integer.BYTES;
-    if (bytes > 0) {
-      OffHeap.copy(
-          null, open(memory.ids) + idOffset(document) * Integer.BYTES, base, offset, bytes);
+    try {
+      if (bytes > 0) {
+        OffHeap.copy(
+            null, open(memory.ids) + idOffset(document) * Integer.BYTES, base, offset, bytes);
+      }
+    } finally {
+      Reference.reachabilityFence(this);
     }
   }
 

@@ -287,45 +287,42 @@ public final class NativeTokenizer implements AutoCloseable {
    * TokenizerException#document} is its index.
    */
   public void encode(DocumentBatch batch, EncodeOptions options) {
+    TokenizerStatistics.Cell statistics = IdBuffer.current().statistics();
+    long begun = statistics.begin(Long.MAX_VALUE);
     // As for one document; the engine wants a little room behind the ids of each.
     long needed = batch.bytes() / 2 + 16L * batch.documents() + 16;
-    while (true) {
-      long capacity = batch.reserve(needed);
-      needed = encode(batch, options, capacity);
-      if (needed <= capacity) {
-        batch.done(true);
-        return;
-      }
-    }
+    long capacity;
+    do {
+      capacity = batch.reserve(needed);
+      needed = encode(batch, options, batch.idsAddress(), capacity);
+    } while (needed > capacity);
+    batch.done(true);
+    statistics.add(batch.documents(), batch.bytes(), needed, begun);
   }
 
   /** How many ids {@link #encode(DocumentBatch, EncodeOptions)} would give each document. */
   public void count(DocumentBatch batch, EncodeOptions options) {
-    encode(batch, options, 0);
+    TokenizerStatistics.Cell statistics = IdBuffer.current().statistics();
+    long begun = statistics.begin(Long.MAX_VALUE);
+    long count = encode(batch, options, 0, 0);
     batch.done(false);
+    statistics.add(batch.documents(), batch.bytes(), count, begun);
   }
 
   /** Returns the number of ids; where they do not fit they are only counted. */
-  private long encode(DocumentBatch batch, EncodeOptions options, long capacity) {
-    TokenizerStatistics.Cell statistics = IdBuffer.current().statistics();
-    long begun = statistics.begin(Long.MAX_VALUE);
+  private long encode(DocumentBatch batch, EncodeOptions options, long ids, long capacity) {
     try {
-      long count =
-          checked(
-              QuernLibrary.quern_encode_batch(
-                  handle,
-                  batch.text(),
-                  batch.bytes(),
-                  batch.offsets(),
-                  batch.documents(),
-                  options.flags(),
-                  capacity == 0 ? 0 : batch.idsAddress(),
-                  capacity,
-                  batch.idOffsets()));
-      if (capacity == 0 || count <= capacity) {
-        statistics.add(batch.documents(), batch.bytes(), count, begun);
-      }
-      return count;
+      return checked(
+          QuernLibrary.quern_encode_batch(
+              handle,
+              batch.text(),
+              batch.bytes(),
+              batch.offsets(),
+              batch.documents(),
+              options.flags(),
+              ids,
+              capacity,
+              batch.idOffsets()));
     } finally {
       Reference.reachabilityFence(this);
       Reference.reachabilityFence(batch);

@@ -73,7 +73,10 @@ public final class TokenizerStatistics {
     }
   }
 
-  /** Bytes of native memory that the threads' buffers ({@link IdBuffer}) hold now. */
+  /**
+   * Bytes of native memory that the threads' buffers ({@link IdBuffer}) and batches ({@link
+   * DocumentBatch}) hold now.
+   */
   public static long bufferBytes() {
     return OffHeap.reserved();
   }

@@ -239,6 +239,11 @@ class NativeTokenizerTest {
         tokenizer.encodeWithOffsets(utf8, OffHeap.BYTE_ARRAY, utf8.length, EncodeOptions.DEFAULT);
     assertThat(spans.toArray()).isEqualTo(ids);
     assertThat(spans.end(ids.length - 1)).isEqualTo(utf8.length);
+    try (DocumentBatch batch = Goldens.batch(List.of(utf8, utf8))) {
+      tokenizer.encode(batch, EncodeOptions.DEFAULT);
+      assertThat(batch.ids(0)).isEqualTo(ids);
+      assertThat(batch.ids(1)).isEqualTo(ids);
+    }
   }
 
   /** Bytes that are not UTF-8, and what WHATWG's decoder makes of them (Java's differs). */
